@@ -1,0 +1,1 @@
+"""Models of Paddock's custom resources and of the messages between its parts."""

@@ -1,0 +1,106 @@
+"""From pydantic's JSON schema to the structural schema that Kubernetes takes.
+
+Structural means: types everywhere, no references, no alternatives, no null. Descriptions end
+with an example, because `kubectl explain` shows nothing else of it.
+"""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+from paddock_api.rules import JsonDict
+
+_NOISE = ("title", "examples", "discriminator", "const")
+
+
+def structural_schema(model: type[BaseModel]) -> JsonDict:
+    """The structural schema of a model, without null and with static defaults.
+
+    Raises ValueError for what Kubernetes cannot express (a union other than with None).
+    """
+    schema = model.model_json_schema(by_alias=True)
+    return _convert(schema, schema.get("$defs", {}))
+
+
+def _convert(node: JsonDict, definitions: JsonDict) -> JsonDict:
+    """One schema node, references resolved; inner descriptions and rules are kept below outer."""
+    node = _merge_reference(node, definitions)
+    node = _merge_optional(node, definitions)
+    result: JsonDict = {}
+    if description := _description(node):
+        result["description"] = description
+    for key, value in node.items():
+        if key in _NOISE or key in ("$defs", "description", "properties", "items", "default"):
+            continue
+        result[key] = value
+    if "properties" in node:
+        result["properties"] = {
+            name: _convert(child, definitions) for name, child in node["properties"].items()
+        }
+    if "items" in node:
+        result["items"] = _convert(node["items"], definitions)
+        result["items"].pop("description", None)
+    default = _default(node)
+    if default is not None:
+        result["default"] = default
+    if node.get("type") == "integer":
+        result.setdefault("format", "int64")
+    return result
+
+
+def _merge_reference(node: JsonDict, definitions: JsonDict) -> JsonDict:
+    if "$ref" not in node:
+        return node
+    target = _merge_reference(definitions[node["$ref"].rpartition("/")[2]], definitions)
+    return _overlay(target, {key: value for key, value in node.items() if key != "$ref"})
+
+
+def _merge_optional(node: JsonDict, definitions: JsonDict) -> JsonDict:
+    """`anyOf: [x, null]` becomes x: what may be None in Python may be absent on the wire."""
+    if "anyOf" not in node:
+        return node
+    real = [entry for entry in node["anyOf"] if entry != {"type": "null"}]
+    if len(real) != 1:
+        raise ValueError(f"not structural: {json.dumps(node)}")
+    outer = {key: value for key, value in node.items() if key != "anyOf"}
+    return _overlay(_merge_reference(real[0], definitions), outer)
+
+
+def _overlay(inner: JsonDict, outer: JsonDict) -> JsonDict:
+    """`outer` wins over `inner`, and rules of both apply."""
+    merged = {**inner, **outer}
+    rules = "x-kubernetes-validations"
+    if rules in inner and rules in outer:
+        merged[rules] = inner[rules] + outer[rules]
+    return merged
+
+
+def _default(node: JsonDict) -> Any:
+    """The default that the API server is told, or None; without null and empty values, since
+    absent means the same and reads better.
+
+    An object's default is written out: the server checks `{}` against the object's rules
+    before it fills in what the fields say.
+    """
+    default = node.get("default")
+    if isinstance(default, dict):
+        default = {key: value for key, value in default.items() if value not in (None, "", [])}
+    return None if default in (None, "", [], {}) else default
+
+
+def _description(node: JsonDict) -> str:
+    """The docstring on one line per paragraph, and the example."""
+    paragraphs = node.get("description", "").split("\n\n")
+    text = "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    if examples := node.get("examples"):
+        text += f" Example: {_show(examples[0])}"
+    return text
+
+
+def _show(example: Any) -> str:
+    return example if _plain(example) else json.dumps(example, ensure_ascii=False)
+
+
+def _plain(example: Any) -> bool:
+    return isinstance(example, str) and example.isprintable()

@@ -1,0 +1,1 @@
+"""The Paddock operator: watches AgentSessions, owns Sandboxes and their pods."""

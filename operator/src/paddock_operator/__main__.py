@@ -1,0 +1,121 @@
+"""Parse settings, put the parts together, run until told to stop."""
+
+import asyncio
+import importlib.metadata
+import logging
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from paddock_operator import kopf_bridge
+from paddock_operator.cluster.client import Api, KubeApi, server_minor
+from paddock_operator.cluster.crash import CrashingApi
+from paddock_operator.cluster.errors import ClusterError
+from paddock_operator.cluster.recorder import Recorder
+from paddock_operator.cluster.signing import load_or_create
+from paddock_operator.engine.build import build
+from paddock_operator.plan.pods import PodSettings
+from paddock_operator.runtime_client.client import RuntimeClient
+from paddock_operator.runtime_client.tokens import TokenIssuer
+from paddock_operator.settings import Settings, SettingsError, from_env
+from paddock_operator.telemetry import logs, metrics, tracing
+from paddock_operator.telemetry.http import HealthServer
+
+RESTART_RULES_MINOR = 35
+"""Kubernetes 1.35 has `restartPolicyRules` on by default; before, the pod would be refused."""
+
+log = logging.getLogger("paddock_operator")
+
+
+def main() -> None:
+    """Entry point of the image."""
+    try:
+        settings = from_env()
+    except SettingsError as error:
+        sys.exit(f"paddock-operator: {error}")
+    logs.configure(settings.log_level)
+    metrics.BUILD_INFO.labels(importlib.metadata.version("paddock-operator")).set(1)
+    try:
+        asyncio.run(run(settings))
+    except ClusterError as error:
+        log.error("cannot start", extra={"error.message": str(error)})
+        sys.exit(1)
+
+
+async def run(settings: Settings) -> None:
+    """One life of the operator; returns after SIGTERM, raises when a part of it fails."""
+    kube = await KubeApi.connect(settings.kubeconfig)
+    api: Api = kube
+    if settings.crash_after_write is not None:
+        api = CrashingApi(kube, settings.crash_after_write)
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    keys = await load_or_create(api, settings.namespace)
+    runtime = RuntimeClient(TokenIssuer(keys.current))
+    exporter = None
+    if tracing.enabled():
+        from paddock_operator.telemetry.otlp import SpanExporter
+
+        exporter = SpanExporter()
+    pod_settings = PodSettings(
+        runtime_image=settings.runtime_image,
+        verify_keys=keys.verify_keys,
+        restart_rules=await server_minor(api) >= RESTART_RULES_MINOR,
+        image_pull_policy=settings.image_pull_policy,
+    )
+    recorder = Recorder(api, settings.instance)
+    parts = build(
+        api,
+        runtime,
+        recorder,
+        pod_settings,
+        uid_base=settings.sandbox_uid_base,
+        workers=settings.workers,
+        export=exporter.export if exporter is not None else None,
+    )
+    watching = asyncio.Event()
+    health = HealthServer(
+        alive=lambda: "",
+        ready=lambda: "" if parts.engine.primed and watching.is_set() else "not listed yet",
+    )
+    port = await health.start(settings.http_port)
+    log.info("started", extra={"http_port": port, "runtime_image": settings.runtime_image})
+    try:
+        await _until(stop, parts.engine.prime())
+        watch = kopf_bridge.run(
+            parts.engine.observe,
+            by_kubeconfig=settings.kubeconfig is not None,
+            stop=stop,
+            ready=watching,
+        )
+        await _until(stop, parts.engine.run(), recorder.run(), watch)
+    finally:
+        await parts.close()
+        await runtime.close()
+        await health.close()
+        await kube.close()
+        if exporter is not None:
+            exporter.close()
+        log.info("stopped")
+
+
+async def _until(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
+    """Run all of it until `stop` is set; a part that raises raises here and ends the process."""
+    tasks = [asyncio.create_task(part) for part in work]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        waiting = {*tasks, stopping}
+        while not stopping.done() and not all(task.done() for task in tasks):
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in (*tasks, stopping):
+            task.cancel()
+        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    main()

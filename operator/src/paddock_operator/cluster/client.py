@@ -1,0 +1,155 @@
+"""The narrow waist to the Kubernetes API: JSON in, JSON out, typed errors.
+
+One adapter on `kubernetes.aio` for transport, TLS and credentials. Bodies stay dictionaries:
+decoding into the generated models costs five times the request (docs/performance.md).
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import load_incluster_config, load_kube_config
+
+from paddock_operator.cluster.errors import ClusterError, Overloaded, Unreachable, from_response
+from paddock_operator.plan.actions import Key
+
+Json = dict[str, Any]
+
+REQUEST_TIMEOUT_S = 15.0
+LIST_CHUNK = 500
+CONNECTIONS = 64
+"""HTTP/1.1 requests in flight at once; the API server's default seats are 600."""
+
+MERGE_PATCH = "application/merge-patch+json"
+
+_PATHS = {
+    "AgentSession": ("/apis/paddock.dev/v1alpha1", "agentsessions", True),
+    "Sandbox": ("/apis/paddock.dev/v1alpha1", "sandboxes", True),
+    "SandboxTemplate": ("/apis/paddock.dev/v1alpha1", "sandboxtemplates", True),
+    "ClusterSandboxTemplate": ("/apis/paddock.dev/v1alpha1", "clustersandboxtemplates", False),
+    "Pod": ("/api/v1", "pods", True),
+    "Event": ("/api/v1", "events", True),
+    "Secret": ("/api/v1", "secrets", True),
+}
+
+
+def path_of(kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
+    """The URL path of a collection or an object."""
+    base, plural, namespaced = _PATHS[kind]
+    middle = f"/namespaces/{quote(namespace)}" if namespaced and namespace else ""
+    end = f"/{quote(name)}" if name else ""
+    return f"{base}{middle}/{plural}{end}" + (f"/{subresource}" if subresource else "")
+
+
+class Api(Protocol):
+    """What the rest of the operator needs of a cluster; tests put faults in between."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        """One request. Raises a ClusterError for everything but success."""
+        ...
+
+
+async def get(api: Api, key: Key) -> Json:
+    """Read one object; NotFound if it is not there."""
+    return await api.request("GET", path_of(key.kind, key.namespace, key.name))
+
+
+async def list_all(api: Api, kind: str, *, labels: str = "") -> tuple[list[Json], str]:
+    """Every object of a kind in all namespaces, and the resourceVersion of that snapshot.
+
+    Read in chunks; apiVersion and kind, which list items lack, are filled in.
+    """
+    query = {"limit": str(LIST_CHUNK)}
+    if labels:
+        query["labelSelector"] = labels
+    items: list[Json] = []
+    while True:
+        page = await api.request("GET", path_of(kind), query=query)
+        metadata = page.get("metadata") or {}
+        items += [
+            item | {"apiVersion": page.get("apiVersion"), "kind": kind}
+            for item in page.get("items") or ()
+        ]
+        if not metadata.get("continue"):
+            return items, str(metadata.get("resourceVersion") or "")
+        query = query | {"continue": str(metadata["continue"])}
+
+
+class KubeApi:
+    """The real API server."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.retries = 0
+        self.configuration = configuration
+        self._client = ApiClient(configuration)
+
+    @classmethod
+    async def connect(cls, kubeconfig: str | None) -> "KubeApi":
+        """By kubeconfig file, or by the pod's own service account."""
+        configuration = Configuration()
+        if kubeconfig:
+            await load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=kubeconfig, client_configuration=configuration
+            )
+        else:
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        return cls(configuration)
+
+    async def close(self) -> None:
+        """Close the connection pool."""
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def headers(self) -> dict[str, str]:
+        """Credentials as HTTP headers (tokens are read again when they are renewed)."""
+        headers: dict[str, str] = {}
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
+        return headers
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        """See Api."""
+        url = self.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers |= await self.headers()
+        try:
+            response = await self._client.call_api(
+                method, url, headers, body=body, _request_timeout=REQUEST_TIMEOUT_S
+            )
+            raw = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
+        try:
+            answer = json.loads(raw) if raw else {}
+        except ValueError as error:
+            raise Overloaded(f"{method} {path}: HTTP {response.status} without JSON") from error
+        if 200 <= response.status < 300:
+            return answer
+        raise from_response(response.status, answer, creating=method == "POST")
+
+
+async def server_minor(api: Api) -> int:
+    """Kubernetes minor version of the API server (36 for 1.36); raises ClusterError."""
+    version = await api.request("GET", "/version")
+    digits = "".join(c for c in str(version.get("minor", "")) if c.isdigit())
+    if not digits:
+        raise ClusterError(f"/version names no minor version: {version}")
+    return int(digits)

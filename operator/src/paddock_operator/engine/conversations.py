@@ -1,0 +1,126 @@
+"""Talking to the runtime of one session: configure it, run one execution, wait for its end.
+
+One task per session at most. It only ever asks what may be asked again (configure repeats, an
+execution id is accepted once), so it can be killed at any moment and started anew by another
+life of the operator. It decides nothing: its answers go into `results`, and the key into the
+queue.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest
+from paddock_api.reasons import ExecutionState
+from paddock_operator.plan.actions import Converse, Key
+from paddock_operator.plan.session import Refused
+from paddock_operator.runtime_client.client import RuntimeRefusal, RuntimeUnavailable, pause
+
+log = logging.getLogger(__name__)
+
+CONFIGURE = ""
+"""Key of a refused configure among a session's results."""
+
+
+class Talks(Protocol):
+    """The requests that a conversation makes."""
+
+    async def configure(self, ip: str, sandbox_uid: str, body: Configure) -> Configured:
+        """See RuntimeClient."""
+        ...
+
+    async def execute(
+        self, ip: str, sandbox_uid: str, body: ExecutionRequest, traceparent: str | None
+    ) -> Execution:
+        """See RuntimeClient."""
+        ...
+
+    async def wait(self, ip: str, sandbox_uid: str, execution_id: str) -> Execution:
+        """See RuntimeClient."""
+        ...
+
+
+class Conversations:
+    """All conversations of this process, and what they brought."""
+
+    def __init__(
+        self,
+        client: Talks,
+        answered: Callable[[Key], None],
+        traceparent: Callable[[Converse], str | None] = lambda _: None,
+    ) -> None:
+        self._client = client
+        self._answered = answered
+        self._traceparent = traceparent
+        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._told: dict[str, datetime] = {}
+        self._results: dict[str, dict[str, Execution | Refused]] = {}
+
+    def results(self, session_uid: str) -> dict[str, Execution | Refused]:
+        """What was answered, by execution id."""
+        return self._results.get(session_uid, {})
+
+    def ensure(self, action: Converse) -> None:
+        """See Converse. A conversation about something older is ended: the plan moved on."""
+        execution_id = action.execution.id if action.execution else CONFIGURE
+        topic = f"{action.pod_uid} {execution_id} {action.expires_at.isoformat()}"
+        going = self._tasks.get(action.session_uid)
+        if going is not None and going[0] == topic and not going[1].done():
+            return
+        if execution_id in self.results(action.session_uid):
+            return
+        if execution_id == CONFIGURE and self._told.get(action.pod_uid) == action.expires_at:
+            return
+        if going is not None:
+            going[1].cancel()
+        task = asyncio.create_task(self._talk(action), name=f"talk {action.session}")
+        self._tasks[action.session_uid] = (topic, task)
+
+    def forget(self, session_uid: str, pod_uid: str | None = None) -> None:
+        """The session is over: its results are in its status or nobody will ask."""
+        self._results.pop(session_uid, None)
+        if pod_uid is not None:
+            self._told.pop(pod_uid, None)
+        if (going := self._tasks.pop(session_uid, None)) is not None:
+            going[1].cancel()
+
+    async def close(self) -> None:
+        """Stop talking; nothing is lost, the runtimes keep their answers."""
+        tasks = [task for _, task in self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _talk(self, action: Converse) -> None:
+        execution_id = CONFIGURE
+        attempt = 0
+        while True:
+            try:
+                if self._told.get(action.pod_uid) != action.expires_at:
+                    await self._client.configure(action.ip, action.sandbox_uid, action.configure)
+                    self._told[action.pod_uid] = action.expires_at
+                if action.execution is None:
+                    return
+                execution_id = action.execution.id
+                answer = await self._client.execute(
+                    action.ip, action.sandbox_uid, action.execution, self._traceparent(action)
+                )
+                while answer.state is not ExecutionState.FINISHED:
+                    attempt = 0
+                    answer = await self._client.wait(action.ip, action.sandbox_uid, answer.id)
+                self._bring(action, execution_id, answer)
+                return
+            except RuntimeUnavailable as error:
+                # Whether the pod still lives is the plan's to decide: it cancels this task.
+                attempt += 1
+                log.debug("runtime unavailable", extra={"error.message": str(error)})
+                await pause(attempt)
+            except RuntimeRefusal as error:
+                self._bring(action, execution_id, Refused(error.code, error.detail))
+                return
+
+    def _bring(self, action: Converse, execution_id: str, answer: Execution | Refused) -> None:
+        self._results.setdefault(action.session_uid, {})[execution_id] = answer
+        self._answered(action.session)

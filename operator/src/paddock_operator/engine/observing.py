@@ -1,0 +1,102 @@
+"""From the store to a plan's input, and from a changed object to the keys it concerns."""
+
+from collections.abc import Iterator
+
+from paddock_api.names import sandbox_name
+from paddock_operator.engine.conversations import Conversations
+from paddock_operator.engine.probes import Prober
+from paddock_operator.engine.store import Store
+from paddock_operator.engine.troubles import Troubles
+from paddock_operator.engine.uids import UidReservations
+from paddock_operator.plan.actions import Key
+from paddock_operator.plan.sandbox import SandboxObserved
+from paddock_operator.plan.session import SessionObserved
+from paddock_operator.plan.templates import read_template, template_key
+from paddock_operator.plan.views import ObjectView, PodView
+
+
+class Observing:
+    """Reads only."""
+
+    def __init__(
+        self,
+        store: Store,
+        prober: Prober,
+        conversations: Conversations,
+        troubles: Troubles,
+        uids: UidReservations,
+    ) -> None:
+        self._store = store
+        self._prober = prober
+        self._conversations = conversations
+        self._troubles = troubles
+        self._uids = uids
+
+    def session(self, session: ObjectView) -> SessionObserved:
+        """Everything an AgentSession's plan may look at."""
+        name = sandbox_name(session.name, session.uid)
+        child = self._store.get(Key("Sandbox", session.namespace, name))
+        sandbox = ObjectView(child) if child is not None else None
+        pod = self._pod_of(sandbox) if sandbox is not None else None
+        key = template_key(session)
+        return SessionObserved(
+            session=session,
+            template=read_template(key, self._store.get(key)),
+            sandbox=sandbox,
+            pod=pod,
+            answering=pod is not None and self._prober.is_ready(pod.uid),
+            results=self._conversations.results(session.uid),
+            trouble=self._troubles.get(Key("AgentSession", session.namespace, session.name)),
+        )
+
+    def sandbox(self, sandbox: ObjectView) -> SandboxObserved:
+        """Everything a Sandbox's plan may look at."""
+        named = self._store.get(Key("Pod", sandbox.namespace, sandbox.name))
+        pod = PodView(named) if named is not None else None
+        key = template_key(sandbox)
+        free_uid = 0
+        if pod is None and not sandbox.status.get("podUid"):
+            free_uid = self._uids.reserve(sandbox.uid, self._live_uids())
+        return SandboxObserved(
+            sandbox=sandbox,
+            template=read_template(key, self._store.get(key)),
+            pod=pod,
+            answering=pod is not None and self._prober.is_ready(pod.uid),
+            free_uid=free_uid,
+            trouble=self._troubles.get(Key("Sandbox", sandbox.namespace, sandbox.name)),
+        )
+
+    def affected(self, key: Key, view: ObjectView) -> Iterator[Key]:
+        """The keys to reconcile after a change of this object."""
+        if key.kind in ("AgentSession", "Sandbox"):
+            yield key
+        owner = view.owner
+        if key.kind == "Sandbox" and owner is not None and owner.kind == "AgentSession":
+            yield Key("AgentSession", key.namespace, owner.name)
+        if key.kind == "Pod" and owner is not None and owner.kind == "Sandbox":
+            parent = Key("Sandbox", key.namespace, owner.name)
+            yield parent
+            sandbox = self._store.get(parent)
+            if sandbox is not None:
+                grandparent = ObjectView(sandbox).owner
+                if grandparent is not None and grandparent.kind == "AgentSession":
+                    yield Key("AgentSession", key.namespace, grandparent.name)
+        if key.kind in ("SandboxTemplate", "ClusterSandboxTemplate"):
+            yield from self._waiting_for(key)
+
+    def _waiting_for(self, template: Key) -> Iterator[Key]:
+        for kind in ("Sandbox", "AgentSession"):
+            for key, obj in self._store.of_kind(kind):
+                view = ObjectView(obj)
+                if not view.is_true("Ready") and template_key(view) == template:
+                    yield key
+
+    def _pod_of(self, sandbox: ObjectView) -> PodView | None:
+        pods = self._store.children(sandbox.uid, "Pod")
+        return PodView(pods[0]) if pods else None
+
+    def _live_uids(self) -> Iterator[int]:
+        for _, obj in self._store.of_kind("Pod"):
+            uid = PodView(obj).workspace_uid
+            if uid is not None:
+                yield uid

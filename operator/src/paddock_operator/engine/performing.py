@@ -1,0 +1,151 @@
+"""Carries out one action after the other; the only caller of the writer."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from paddock_api.conditions import ConditionReason as R
+from paddock_operator.cluster.errors import ClusterError, Denied, Invalid
+from paddock_operator.cluster.recorder import Recorder
+from paddock_operator.cluster.writer import NameTaken, Writer
+from paddock_operator.engine.conversations import Conversations
+from paddock_operator.engine.probes import Prober
+from paddock_operator.engine.store import Store
+from paddock_operator.engine.troubles import Troubles
+from paddock_operator.engine.uids import UidReservations
+from paddock_operator.plan.actions import (
+    Action,
+    Converse,
+    Create,
+    Delete,
+    Emit,
+    Key,
+    Kind,
+    PatchStatus,
+    Probe,
+)
+from paddock_operator.plan.evidence import Trouble
+from paddock_operator.plan.pods import PodSettings
+from paddock_operator.plan.views import ObjectView
+from paddock_operator.telemetry import metrics
+from paddock_operator.telemetry.sessions import SessionTelemetry
+
+log = logging.getLogger(__name__)
+
+_REASONS = {
+    "QuotaExceeded": R.QUOTA_EXCEEDED,
+    "NamespaceTerminating": R.NAMESPACE_TERMINATING,
+    "PodSecurityViolation": R.POD_REFUSED,
+    "Invalid": R.POD_REFUSED,
+    "NameTaken": R.NAME_TAKEN,
+    "Forbidden": R.FORBIDDEN,
+}
+
+
+class Rejected(Exception):
+    """A create was refused for a reason that belongs into the object's status."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.message)
+        self.trouble = trouble
+
+
+class Performing:
+    """Effects. Answers of the API server go into the store, so the next plan sees them."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        recorder: Recorder,
+        store: Store,
+        observe: Callable[[Kind, Mapping[str, Any]], None],
+        prober: Prober,
+        conversations: Conversations,
+        troubles: Troubles,
+        uids: UidReservations,
+        pod_settings: PodSettings,
+        telemetry: SessionTelemetry,
+    ) -> None:
+        self._writer = writer
+        self._recorder = recorder
+        self._store = store
+        self._observe = observe
+        self._prober = prober
+        self._conversations = conversations
+        self._troubles = troubles
+        self._uids = uids
+        self._telemetry = telemetry
+        self.pod_settings = pod_settings
+
+    async def perform(self, key: Key, action: Action) -> None:
+        """Carry out one action of the plan for `key`. Raises ClusterError or Rejected."""
+        match action:
+            case Create():
+                await self._create(key, action)
+            case PatchStatus():
+                await self._patch_status(action)
+            case Delete():
+                with _counted("delete", action.key.kind):
+                    await self._writer.delete(action)
+                self._store.remove(action.key, action.uid)
+            case Emit():
+                self._recorder.emit(action)
+            case Probe():
+                self._prober.ensure(action)
+            case Converse():
+                self._conversations.ensure(action)
+
+    def gone(self, key: Key, view: ObjectView) -> None:
+        """An object was deleted: forget what was kept about it."""
+        if key.kind == "Pod":
+            self._prober.forget(view.uid)
+        if key.kind == "Sandbox":
+            self._uids.release(view.uid)
+            self._conversations.forget(view.uid)
+        if key.kind == "AgentSession":
+            self._conversations.forget(view.uid)
+        self._troubles.clear(key)
+
+    async def _create(self, key: Key, action: Create) -> None:
+        try:
+            with _counted("create", action.key.kind):
+                created = await self._writer.create(action)
+        except (Denied, Invalid, NameTaken) as error:
+            trouble = Trouble(
+                _REASONS.get(error.reason, R.POD_REFUSED),
+                f"{action.key.kind.lower()}/{action.key.name}: {error} {error.way_out}",
+            )
+            # The next plan tells it in the status before it tries again.
+            self._troubles.set(key, trouble)
+            raise Rejected(trouble) from error
+        self._troubles.clear(key)
+        self._observe(action.key.kind, created)
+        if action.key.kind == "Pod":
+            self._uids.release(action.owner_uid)
+
+    async def _patch_status(self, action: PatchStatus) -> None:
+        with _counted("patch", action.key.kind):
+            written = await self._writer.patch_status(action)
+        if written is None:
+            self._store.remove(action.key, action.uid)
+            return
+        self._observe(action.key.kind, written)
+        if action.key.kind == "AgentSession":
+            view = ObjectView(written)
+            self._telemetry.written(view, action.old)
+            if view.is_true("Finished"):
+                self._conversations.forget(view.uid)
+
+
+class _counted:
+    def __init__(self, verb: str, kind: str) -> None:
+        self._labels = (verb, kind)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        result = "ok" if error is None else "error"
+        if isinstance(error, ClusterError) and error.status:
+            result = str(error.status)
+        metrics.WRITES.labels(*self._labels, result).inc()

@@ -1,0 +1,103 @@
+"""What the API server last said, by key, with children found by their controller's uid.
+
+Fed by watches, by our own lists and by the answers to our own writes, in any order: an older
+version of an object never replaces a newer one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from paddock_operator.plan.actions import Key, Kind
+from paddock_operator.plan.views import ObjectView, get
+from paddock_operator.telemetry import metrics
+
+Json = dict[str, Any]
+
+
+class Store:
+    """Objects of the watched kinds. Not a cache of the cluster: only what decisions need."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Key, Json] = {}
+        self._children: defaultdict[str, set[Key]] = defaultdict(set)
+
+    def put(self, key: Key, obj: Mapping[str, Any]) -> bool:
+        """Take in a version of an object; False if the store knew it or a newer one."""
+        old = self._objects.get(key)
+        if old is not None and not _newer(obj, old):
+            return False
+        if old is not None:
+            self._forget_child(key, old)
+        slim = _slim(obj)
+        self._objects[key] = slim
+        if (owner := ObjectView(slim).owner) is not None:
+            self._children[owner.uid].add(key)
+        if old is None:
+            metrics.OBJECTS.labels(key.kind).inc()
+        return True
+
+    def remove(self, key: Key, uid: str | None = None) -> bool:
+        """Forget an object; with `uid` only if it is that one."""
+        old = self._objects.get(key)
+        if old is None or (uid is not None and ObjectView(old).uid != uid):
+            return False
+        del self._objects[key]
+        self._forget_child(key, old)
+        metrics.OBJECTS.labels(key.kind).dec()
+        return True
+
+    def get(self, key: Key) -> Json | None:
+        """The newest known version."""
+        return self._objects.get(key)
+
+    def children(self, uid: str, kind: Kind) -> list[Json]:
+        """Objects of a kind whose controller has this uid."""
+        keys = self._children.get(uid, ())
+        return [self._objects[key] for key in keys if key.kind == kind]
+
+    def of_kind(self, kind: Kind) -> Iterator[tuple[Key, Json]]:
+        """All objects of a kind."""
+        return ((key, obj) for key, obj in list(self._objects.items()) if key.kind == kind)
+
+    def _forget_child(self, key: Key, obj: Json) -> None:
+        owner = ObjectView(obj).owner
+        if owner is None:
+            return
+        self._children[owner.uid].discard(key)
+        if not self._children[owner.uid]:
+            del self._children[owner.uid]
+
+
+def key_of(kind: Kind, obj: Mapping[str, Any]) -> Key:
+    """The key of an object as the API server sent it."""
+    return Key(
+        kind,
+        str(get(obj, "metadata", "namespace") or ""),
+        str(get(obj, "metadata", "name") or ""),
+    )
+
+
+def _newer(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether `new` was written after `old`.
+
+    Resource versions of one kind are comparable numbers (Kubernetes 1.35 promises it, every
+    etcd-backed server before did it); anything else is taken as newer.
+    """
+    first, second = get(new, "metadata", "resourceVersion"), get(old, "metadata", "resourceVersion")
+    if str(first).isdigit() and str(second).isdigit():
+        return int(first) > int(second)
+    return bool(first != second)
+
+
+def _slim(obj: Mapping[str, Any]) -> Json:
+    """Without managedFields and the last-applied copy, half of an object's size."""
+    metadata = {k: v for k, v in (obj.get("metadata") or {}).items() if k != "managedFields"}
+    annotations = metadata.get("annotations")
+    if annotations:
+        metadata["annotations"] = {
+            k: v
+            for k, v in annotations.items()
+            if k != "kubectl.kubernetes.io/last-applied-configuration"
+        }
+    return {**obj, "metadata": metadata}

@@ -1,0 +1,151 @@
+"""What a pod's status proves: that it is stuck, and how to help, or that it has ended, and why.
+
+Sources, strongest first: the runtime's termination message, the containers' last states, the
+pod's own reason. A pod that is merely young proves nothing.
+"""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from paddock_api.conditions import ConditionReason as R
+from paddock_api.messages import Execution, TerminationMessage
+from paddock_operator.plan.views import PodView
+
+RUNTIME = "runtime"
+WORKSPACE = "workspace"
+RESTARTED_EXIT_CODE = 137
+"""The pod's restart rules bring a container back after this code and no other."""
+
+_IMAGE_REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+    }
+)
+_START_REASONS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that keeps a sandbox from starting and may pass."""
+
+    reason: R
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodEnd:
+    """Proof that a sandbox will not answer again."""
+
+    reason: R
+    message: str
+    executions: tuple[Execution, ...] = ()
+    """Ends that the runtime left in its termination message, without output."""
+
+
+def pod_trouble(pod: PodView) -> Trouble | None:
+    """Why a pod that has not started does not, with what to do about it."""
+    if (why := pod.unschedulable) is not None:
+        return Trouble(
+            R.UNSCHEDULABLE,
+            f"pod {pod.name}: {why} Free capacity, add a node, or lower resources in the template.",
+        )
+    for name in (RUNTIME, WORKSPACE):
+        container = pod.container(name)
+        if container.waiting is None:
+            continue
+        reason, message = container.waiting
+        if reason in _IMAGE_REASONS:
+            return Trouble(
+                R.IMAGE_UNAVAILABLE,
+                f"pod {pod.name}, container {name}: {reason}: {message} "
+                "Check the template's image and that the node may pull it.",
+            )
+        if reason in _START_REASONS:
+            return Trouble(
+                R.CONTAINER_START_FAILED,
+                f"pod {pod.name}, container {name}: {reason}: {message} "
+                "Check that the template's image is built from Paddock's runtime image.",
+            )
+    return None
+
+
+def pod_end(pod: PodView) -> PodEnd | None:
+    """How the pod ended, or None while it may still answer."""
+    told = _termination_message(pod)
+    if told is not None:
+        return told
+    if pod.phase == "Failed" or pod.phase == "Succeeded":
+        return _ended_phase(pod)
+    for name, reason in ((RUNTIME, R.RUNTIME_FAILED), (WORKSPACE, R.WORKSPACE_LOST)):
+        ended = pod.container(name).terminated
+        if ended is not None and ended.get("exitCode") != RESTARTED_EXIT_CODE:
+            return PodEnd(reason, _container_sentence(pod, name))
+        if ended is not None and not _restartable(pod, name):
+            return PodEnd(_memory_or(ended.get("reason"), reason), _container_sentence(pod, name))
+    if pod.deleting:
+        return PodEnd(R.POD_DELETED, f"pod {pod.name} was deleted by somebody else.")
+    return None
+
+
+def _restartable(pod: PodView, name: str) -> bool:
+    for container in pod.spec.get("containers") or ():
+        if container.get("name") == name:
+            return bool(container.get("restartPolicyRules"))
+    return False
+
+
+def _memory_or(reason: object, otherwise: R) -> R:
+    return R.OOM_KILLED if reason == "OOMKilled" else otherwise
+
+
+def _ended_phase(pod: PodView) -> PodEnd:
+    reason = str(pod.status.get("reason") or "")
+    message = str(pod.status.get("message") or "")
+    if reason == "Evicted":
+        return PodEnd(R.EVICTED, f"pod {pod.name} was evicted: {message}")
+    if reason == "DeadlineExceeded":
+        return PodEnd(R.DEADLINE_EXCEEDED, f"pod {pod.name} reached its activeDeadlineSeconds.")
+    if reason in ("Preempting", "Preempted", "NodeLost", "NodeShutdown", "Terminated", "Shutdown"):
+        return PodEnd(R.NODE_LOST, f"pod {pod.name} ended with its node: {reason}: {message}")
+    for name in (RUNTIME, WORKSPACE):
+        ended = pod.container(name).terminated
+        if ended is not None and ended.get("exitCode"):
+            default = R.RUNTIME_FAILED if name == RUNTIME else R.WORKSPACE_LOST
+            return PodEnd(_memory_or(ended.get("reason"), default), _container_sentence(pod, name))
+    return PodEnd(
+        R.SANDBOX_LOST, f"pod {pod.name} is {pod.phase}: {reason or 'no reason'} {message}"
+    )
+
+
+def _container_sentence(pod: PodView, name: str) -> str:
+    ended = pod.container(name).terminated or {}
+    return (
+        f"pod {pod.name}: container {name} ended with exit code {ended.get('exitCode')} "
+        f"({ended.get('reason') or 'no reason'})."
+    )
+
+
+def _termination_message(pod: PodView) -> PodEnd | None:
+    """The runtime's own words. Only read when it ended itself with 0; parsed as hostile input."""
+    ended = pod.container(RUNTIME).terminated
+    if ended is None or ended.get("exitCode") != 0:
+        return None
+    try:
+        message = TerminationMessage.model_validate_json(str(ended.get("message") or ""))
+    except ValidationError:
+        return PodEnd(R.RUNTIME_FAILED, _container_sentence(pod, RUNTIME))
+    sentences = {
+        R.DEADLINE_EXCEEDED: "the session reached its maxDuration.",
+        R.IDLE: "the session was not used for its idleTimeout.",
+        R.TERMINATED: f"pod {pod.name} was asked to stop by the node.",
+    }
+    reason = next((known for known in sentences if known == message.reason), R.RUNTIME_FAILED)
+    sentence = sentences.get(reason) or _container_sentence(pod, RUNTIME)
+    return PodEnd(reason, sentence, tuple(message.executions))

@@ -1,0 +1,139 @@
+"""What the two containers say to each other over the control socket. Standard library only.
+
+One SEQPACKET message is one JSON object with a `type`, plus descriptors by SCM_RIGHTS. A message
+stays far under the socket's send buffer (about 200 KB): whatever can be large (code, stdin,
+environment, files) travels in a memfd beside it. All times are milliseconds, sizes bytes.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SOCKET_NAME = "control.sock"
+MAX_MESSAGE = 64 * 1024
+MAX_DESCRIPTORS = 8
+
+
+class ProtocolError(Exception):
+    """The other side said something that is not in this module."""
+
+
+# From the workspace.
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message. `descriptors` names what comes with it: oom, usage, peak, pids."""
+
+    descriptors: list[str] = field(default_factory=list)
+    capabilities: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The main process of an execution was reaped and nothing of it is left.
+
+    `status` is what wait4 gave; `kill_reason` is why the workspace killed it, by its own
+    watchdog or because it was told to; with `start_error` (126 or 127) no program ever ran.
+    """
+
+    id: str
+    status: int
+    duration_ms: int
+    cpu_ms: int = 0
+    peak_memory_bytes: int = 0
+    oom_kills: int = 0
+    kill_reason: str | None = None
+    message: str | None = None
+    start_error: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilesWritten:
+    """Answer to WriteFiles; `error` is a sentence that names the file."""
+
+    error: str | None = None
+
+
+# From the runtime.
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run one program. Descriptors: a request memfd, stdout, stderr and, if said, stdin.
+
+    The request is JSON `{"language", "code", "argv", "env"}`, `env` already merged.
+    """
+
+    id: str
+    python: bool
+    stdin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End an execution; `reason` comes back in its Ended unless it had ended by itself."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFiles:
+    """One memfd: JSON list of `{"path", "content"}`, relative to the workspace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The sandbox is over: kill everything and exit 0."""
+
+
+Message = Hello | Ended | FilesWritten | Start | Kill | WriteFiles | Stop
+_TYPES: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (Hello, Ended, FilesWritten, Start, Kill, WriteFiles, Stop)
+}
+
+
+def encode(message: Message) -> bytes:
+    return json.dumps({"type": type(message).__name__, **asdict(message)}).encode()
+
+
+def decode(data: bytes) -> Message:
+    """Raises ProtocolError for what is not one of the messages above."""
+    try:
+        fields = json.loads(data)
+        made: Message = _TYPES[fields.pop("type")](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProtocolError(f"not a control message: {error}") from error
+    return made
+
+
+def send(control: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
+    """Raises OSError, BlockingIOError among them where the socket does not block."""
+    if descriptors:
+        socket.send_fds(control, [encode(message)], list(descriptors))
+    else:
+        control.send(encode(message))
+
+
+def receive(control: socket.socket) -> tuple[Message, list[int]] | None:
+    """The next message and its descriptors, which the caller owns; None at the end.
+
+    Raises ProtocolError, with the descriptors closed.
+    """
+    data, descriptors, flags, _ = socket.recv_fds(control, MAX_MESSAGE, MAX_DESCRIPTORS)
+    if not data:
+        return None
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    try:
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            raise ProtocolError("a control message was too large")
+        return decode(data), descriptors
+    except ProtocolError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise

@@ -1,0 +1,185 @@
+"""The runtime's end of the control socket: one listener, one connection, then a new listener."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import struct
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from paddock_runtime import protocol
+from paddock_runtime.cgroup import CgroupFiles
+from paddock_runtime.server import logs
+
+
+class Listener(Protocol):
+    """Whom the link tells."""
+
+    def workspace_connected(self) -> None: ...
+    def workspace_said(self, message: protocol.Message) -> None: ...
+    def workspace_lost(self) -> None: ...
+
+
+class WorkspaceLink:
+    """Accepts the workspace's fork server; messages go to the listener, in order.
+
+    The path is unlinked as soon as one peer is accepted, because user code runs as the same
+    user and must find nothing to connect to. `evidence` holds the cgroup descriptors of the
+    last fork server and is readable in `workspace_lost`, and only just then.
+    """
+
+    def __init__(self, directory: Path, expected_uid: int | None, listener: Listener) -> None:
+        self._path = directory / protocol.SOCKET_NAME
+        self._expected_uid = expected_uid
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._accepting: socket.socket | None = None
+        self._peer: socket.socket | None = None
+        self._greeted = False
+        self._outbox: deque[tuple[protocol.Message, list[int]]] = deque()
+        self.evidence = CgroupFiles()
+        self.hello: protocol.Hello | None = None
+        self.connections = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._greeted
+
+    def listen(self) -> None:
+        """Make the socket for the next fork server. Raises OSError."""
+        self._path.unlink(missing_ok=True)
+        accepting = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        accepting.bind(str(self._path))
+        self._path.chmod(0o666)
+        accepting.listen(1)
+        accepting.setblocking(False)
+        self._accepting = accepting
+        self._loop.add_reader(accepting, self._accept)
+
+    def send(self, message: protocol.Message, descriptors: Sequence[int] = ()) -> None:
+        """Send or queue, in order; the descriptors stay the caller's. Silent when lost."""
+        if self._peer is None:
+            return
+        self._outbox.append((message, [os.dup(descriptor) for descriptor in descriptors]))
+        self._flush()
+
+    def drop(self) -> None:
+        """End the connection: the fork server dies of it and takes everything along."""
+        if self._peer is not None:
+            self._lost()
+
+    def close(self) -> None:
+        """End for good: no listener, no connection, nobody is told."""
+        self._stop_accepting()
+        self._close_peer()
+
+    def _accept(self) -> None:
+        if self._accepting is None:
+            return
+        try:
+            peer, _ = self._accepting.accept()
+        except OSError:
+            return
+        uid = peer_uid(peer)
+        if self._expected_uid is not None and uid != self._expected_uid:
+            logs.warning("control.refused", uid=uid)
+            peer.close()
+            return
+        self._stop_accepting()
+        peer.setblocking(False)
+        self._peer = peer
+        self.connections += 1
+        self._loop.add_reader(peer, self._read)
+
+    def _read(self) -> None:
+        if self._peer is None:
+            return
+        try:
+            received = protocol.receive(self._peer)
+        except BlockingIOError:
+            return
+        except (OSError, protocol.ProtocolError) as error:
+            logs.error("control.broken", error=str(error))
+            received = None
+        if received is None:
+            self._lost()
+            return
+        message, descriptors = received
+        if isinstance(message, protocol.Hello) and not self._greeted:
+            self._greet(message, descriptors)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if self._greeted:
+            self._listener.workspace_said(message)
+
+    def _greet(self, hello: protocol.Hello, descriptors: list[int]) -> None:
+        self._close_evidence()
+        kept = {}
+        for name, descriptor in zip(hello.descriptors, descriptors, strict=False):
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                kept[name] = descriptor
+            else:
+                os.close(descriptor)
+        self.evidence = CgroupFiles(kept)
+        self.hello = hello
+        self._greeted = True
+        self._listener.workspace_connected()
+
+    def _flush(self) -> None:
+        while self._outbox and self._peer is not None:
+            message, descriptors = self._outbox[0]
+            try:
+                protocol.send(self._peer, message, descriptors)
+            except BlockingIOError:
+                self._loop.add_writer(self._peer, self._flush)
+                return
+            except OSError:
+                return  # the reader will see the end
+            self._outbox.popleft()
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if self._peer is not None:
+            self._loop.remove_writer(self._peer)
+
+    def _lost(self) -> None:
+        self._close_peer()
+        self._listener.workspace_lost()
+        self.listen()
+
+    def _close_peer(self) -> None:
+        self._greeted = False
+        if self._peer is None:
+            return
+        self._loop.remove_reader(self._peer)
+        self._loop.remove_writer(self._peer)
+        self._peer.close()
+        self._peer = None
+        for _, descriptors in self._outbox:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._outbox.clear()
+
+    def _stop_accepting(self) -> None:
+        if self._accepting is None:
+            return
+        self._loop.remove_reader(self._accepting)
+        self._accepting.close()
+        self._accepting = None
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def _close_evidence(self) -> None:
+        for descriptor in self.evidence.descriptors.values():
+            os.close(descriptor)
+        self.evidence = CgroupFiles()
+
+
+def peer_uid(peer: socket.socket) -> int:
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid

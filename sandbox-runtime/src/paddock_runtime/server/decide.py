@@ -1,0 +1,71 @@
+"""From evidence to the one reason why an execution ended. Pure."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+from paddock_api.reasons import ExecutionReason as Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known at the end.
+
+    `status` is wait4's, None when the workspace was lost and nobody waited. `kill_reason` is
+    why Paddock killed it (asked by the runtime or by the workspace's watchdog). `oom_kills`
+    are the kernel's kills in the workspace while it ran; `cpu_limit_ms` is None where there
+    is none.
+    """
+
+    status: int | None
+    kill_reason: str | None = None
+    start_error: int | None = None
+    oom_kills: int = 0
+    cpu_ms: int = 0
+    cpu_limit_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    reason: Reason
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+_OURS = frozenset({signal.SIGKILL, signal.SIGRTMAX})
+"""Signals with which Paddock ends a program."""
+
+
+def decide(evidence: Evidence) -> Verdict:
+    """Exactly one reason. A program that managed to exit by itself has Exited, whatever was
+    being done to it at that moment."""
+    if evidence.start_error is not None:
+        return Verdict(Reason.START_FAILED, exit_code=evidence.start_error)
+    if evidence.status is None:
+        if evidence.kill_reason is not None:
+            return Verdict(Reason(evidence.kill_reason))
+        return Verdict(Reason.MEMORY_LIMIT if evidence.oom_kills else Reason.WORKSPACE_LOST)
+    if os.WIFEXITED(evidence.status):
+        return Verdict(Reason.EXITED, exit_code=os.WEXITSTATUS(evidence.status))
+    number = os.WTERMSIG(evidence.status)
+    if number in _OURS and evidence.kill_reason is not None:
+        return Verdict(Reason(evidence.kill_reason))
+    if evidence.cpu_limit_ms is not None and _by_cpu_limit(number, evidence):
+        return Verdict(Reason.CPU_LIMIT)
+    if number == signal.SIGKILL and evidence.oom_kills:
+        return Verdict(Reason.MEMORY_LIMIT)
+    return Verdict(Reason.SIGNALED, signal=signal_name(number))
+
+
+def _by_cpu_limit(number: int, evidence: Evidence) -> bool:
+    """SIGXCPU at the soft limit; SIGKILL a second later if the program ignored it."""
+    if number == signal.SIGXCPU:
+        return True
+    return number == signal.SIGKILL and evidence.cpu_ms >= (evidence.cpu_limit_ms or 0)
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number > 31 else f"SIG{number}"

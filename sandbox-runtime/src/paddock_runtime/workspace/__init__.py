@@ -1,0 +1,1 @@
+"""The untrusted container: starts user code, ends it, says how it ended. Stdlib only."""

@@ -1,0 +1,110 @@
+"""The forked child: confines itself, waits for one execution, becomes it.
+
+It is forked ahead of time and stands by with everything done that does not depend on the
+execution, because forking costs more than handing over. It never returns.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from .python_main import run_main
+
+ARGUMENT_BYTES = 100_000
+"""Longer code goes to a shell by descriptor: the kernel refuses an argument of 128 KiB."""
+SHELLS = ("bash", "sh")
+
+
+def stand_by(
+    channel: socket.socket, enter: Callable[[], None], keep: int | None, directory: str
+) -> NoReturn:
+    """Body of the child. `enter` confines it; `keep` is a descriptor that `enter` needs."""
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        os.umask(0o022)
+        _close_all_but(channel.fileno(), keep)
+        enter()
+        header, descriptors, _, _ = socket.recv_fds(channel, 4096, 4)
+        if not header:
+            os._exit(0)
+        _become(channel, json.loads(header), descriptors, directory)
+    except BaseException as error:
+        _fail(channel, 126, f"the workspace could not start it: {error}")
+    os._exit(126)
+
+
+def _become(
+    channel: socket.socket, header: dict[str, Any], descriptors: list[int], directory: str
+) -> None:
+    request_file, stdout, stderr, *stdin = descriptors
+    size = os.fstat(request_file).st_size
+    request = json.loads(os.pread(request_file, size, 0))
+    os.dup2(stdin[0] if stdin else os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    _close_all_but(channel.fileno(), None)
+    os.chdir(directory)
+    for name in [name for name in sys.modules if name.split(".")[0] == "paddock_runtime"]:
+        del sys.modules[name]
+    if header["python"]:
+        channel.close()
+        run_main(request["code"], request["env"], directory)
+    _exec(channel, _argv(request), request["env"])
+
+
+def _argv(request: dict[str, Any]) -> list[str]:
+    language = request["language"]
+    if language is None:
+        argv: list[str] = request["argv"]
+        return argv
+    if language not in SHELLS:
+        return [language]
+    code = request["code"].encode()
+    if len(code) <= ARGUMENT_BYTES:
+        return [language, "-c", request["code"]]
+    script = os.memfd_create("script", 0)
+    with open(script, "wb", closefd=False) as file:  # noqa: PTH123
+        file.write(code)
+    return [language, f"/dev/fd/{script}"]
+
+
+def _exec(channel: socket.socket, argv: list[str], environment: dict[str, str]) -> None:
+    """Only returns by _exit. The channel closes on a successful exec and says why otherwise."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(argv[0], argv, environment)  # noqa: S606
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        _fail(channel, 127 if missing else 126, f"{argv[0]}: {_sentence(error)}")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "command not found"
+    if isinstance(error, OSError) and error.errno == errno.E2BIG:
+        return "its arguments and environment together are too long for the kernel"
+    return str(error.strerror if isinstance(error, OSError) else error)
+
+
+def _fail(channel: socket.socket, code: int, message: str) -> NoReturn:
+    with contextlib.suppress(OSError):
+        channel.send(json.dumps({"code": code, "message": message[:2000]}).encode())
+    os._exit(code)
+
+
+def _close_all_but(first: int, second: int | None) -> None:
+    kept = sorted({first} | ({second} if second is not None else set()))
+    start = 3
+    for descriptor in kept:
+        os.closerange(start, descriptor)
+        start = max(start, descriptor + 1)
+    os.closerange(start, 1 << 20)

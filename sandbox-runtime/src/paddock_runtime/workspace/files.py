@@ -1,0 +1,63 @@
+"""Writes the session's files into the workspace, as the workspace's user.
+
+Programs may have run before and left links behind: no component of a path is followed if it is
+a symbolic link, so nothing is written outside.
+"""
+
+import os
+from collections.abc import Iterable
+
+
+class FileError(Exception):
+    """A sentence that names the file and what is wrong."""
+
+
+def write_files(root: str, files: Iterable[tuple[str, str]]) -> None:
+    """Write (relative path, text) pairs, each atomically, making parent directories.
+
+    Raises FileError at the first that cannot be written; those before it stay.
+    """
+    for path, content in files:
+        parts = path_parts(path)
+        try:
+            _write(root, parts, content.encode())
+        except OSError as error:
+            raise FileError(f"file {path!r} cannot be written: {error.strerror}") from error
+
+
+def path_parts(path: str) -> list[str]:
+    """The components of a relative path that stays inside. Raises FileError otherwise."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise FileError(f"file {path!r} is not a plain relative path inside the workspace")
+    return parts
+
+
+def _write(root: str, parts: list[str], content: bytes) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    directory = os.open(root, flags)
+    try:
+        for part in parts[:-1]:
+            try:
+                os.mkdir(part, 0o755, dir_fd=directory)
+            except FileExistsError:
+                pass
+            below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=directory)
+            os.close(directory)
+            directory = below
+        _replace(directory, parts[-1], content)
+    finally:
+        os.close(directory)
+
+
+def _replace(directory: int, name: str, content: bytes) -> None:
+    temporary = f".paddock-{os.getpid()}-{os.urandom(6).hex()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o644, dir_fd=directory)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123
+            file.write(content)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:
+        os.unlink(temporary, dir_fd=directory)
+        raise

@@ -1,0 +1,114 @@
+"""Which processes belong to which execution, and how to end them all.
+
+Each execution carries a mark: a value of RLIMIT_LOCKS, a limit that the kernel no longer uses,
+that nobody but us can set (the system call filter refuses it) and that is inherited through
+fork, exec, setsid and double fork. /proc/PID/limits shows it.
+"""
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICK_MS = 1000 // os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Usage:
+    """What the living processes of one execution hold together."""
+
+    memory_bytes: int = 0
+    tasks: int = 0
+    cpu_ms: int = 0
+    written_bytes: int = 0
+
+
+def all_pids() -> Iterator[int]:
+    for name in os.listdir("/proc"):  # noqa: PTH208 - a Path for each is too slow
+        if name.isdigit():
+            yield int(name)
+
+
+def mark_of(pid: int) -> int | None:
+    """None when the process is gone, not ours or unmarked."""
+    text = _read(pid, "limits")
+    start = text.find(b"Max file locks")
+    if start < 0:
+        return None
+    words = text[start + 14 : start + 64].split(None, 1)
+    return int(words[0]) if words and words[0].isdigit() else None
+
+
+def usage_by_mark(marks: Collection[int], spare: Collection[int]) -> dict[int, Usage]:
+    """Sums over all living processes that carry one of `marks`."""
+    found = {mark: Usage() for mark in marks}
+    for pid in all_pids():
+        if pid in spare:
+            continue
+        mark = mark_of(pid)
+        if mark is None or mark not in found:
+            continue
+        usage = found[mark]
+        fields = _read(pid, "stat").rpartition(b")")[2].split()
+        if len(fields) > 21:
+            usage.cpu_ms += (int(fields[11]) + int(fields[12])) * _TICK_MS
+            usage.tasks += int(fields[17])
+            usage.memory_bytes += int(fields[21]) * _PAGE
+        for line in _read(pid, "io").splitlines():
+            if line.startswith(b"wchar:"):
+                usage.written_bytes += int(line[6:])
+    return found
+
+
+def sweep(mark: int, spare: Collection[int], reap: Callable[[], None], seconds: float) -> bool:
+    """Kill whatever carries `mark`; False if something is left after `seconds`.
+
+    `spare` are pids known to be others' (a saving, and safety). `reap` collects dead orphans,
+    so that a killed process is soon not seen any more. A pass that finds nothing ends it: what
+    a process forked after it was looked at, its parent was seen and killed, so the pass was not
+    empty. Found processes may fork no more (RLIMIT_NPROC 0), else a fork bomb outruns us.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        left = [pid for pid in all_pids() if pid not in spare and mark_of(pid) == mark]
+        if not left:
+            return True
+        for pid in left:
+            _end(pid)
+        reap()
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+        reap()
+
+
+def kill_group(leader: int) -> None:
+    """The atomic part: all that stayed in the program's first process group."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except OSError:
+        return
+
+
+def _end(pid: int) -> None:
+    try:
+        resource.prlimit(pid, resource.RLIMIT_NPROC, (0, 0))
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        return
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 8192)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
