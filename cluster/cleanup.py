@@ -137,7 +137,7 @@ def _remove_cgroup(folder: Path) -> None:
         for parent, _, _ in os.walk(folder, topdown=False):
             # Busy until the kernel has let go of the last process.
             with contextlib.suppress(OSError):
-                os.rmdir(parent)
+                Path(parent).rmdir()
         return not folder.exists()
 
     _wait(empty, 5.0)
@@ -150,7 +150,7 @@ def _remove_shared_files(settings: Settings) -> None:
         path.unlink(missing_ok=True)
     logs = Path("/var/log/containers")
     for path in logs.glob("*.log"):
-        if path.is_symlink() and Path(os.readlink(path)).is_relative_to(settings.run):
+        if path.is_symlink() and path.readlink().is_relative_to(settings.run):
             path.unlink(missing_ok=True)
     # Only where they are empty, so that nothing of anybody else's can go.
     for folder in (results, results.parent, logs):

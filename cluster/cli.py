@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from cluster import builds, images, kind, local, packages, settings
@@ -102,5 +101,3 @@ def _run_kind(here: settings.Settings, options: argparse.Namespace) -> int:
     else:
         raise ClusterError(f"{verb}: not on kind")
     return 0
-
-

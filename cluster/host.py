@@ -5,12 +5,14 @@ Each is set only where it is missing, and cleanup.py takes each back.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -191,10 +193,12 @@ def restore_kernel_settings(settings: Settings) -> None:
     record = settings.run / "kernel-settings.json"
     if not record.is_file():
         return
-    mine = {"net/": not neighbour(settings), "": not others(settings)}
+    network_is_mine, machine_is_mine = not neighbour(settings), not others(settings)
     for name, value in json.loads(record.read_text()).items():
-        if mine["net/" if name.startswith("net/") else ""] and value != "" and _kernel_setting(name) == KERNEL_SETTINGS.get(name) != value:
-            (Path("/proc/sys") / name).write_text(value)
+        mine = network_is_mine if name.startswith("net/") else machine_is_mine
+        if mine and value not in ("", KERNEL_SETTINGS.get(name)):
+            if _kernel_setting(name) == KERNEL_SETTINGS.get(name):
+                (Path("/proc/sys") / name).write_text(value)
 
 
 def pod_links() -> list[str]:
@@ -202,18 +206,30 @@ def pod_links() -> list[str]:
     return sorted({a["link"] for a in addresses() if a["local"] == POD_GATEWAY})
 
 
-def require_free_ports(component: str) -> None:
-    """Refuse to start where somebody else listens, and say who."""
+def require_free_ports(component: str, patience: float = 3.0) -> None:
+    """Refuse to start where somebody else listens, and say who.
+
+    With some patience: a process of ours that was killed just now may still be on its way out.
+    """
+    deadline = time.monotonic() + patience
     for host, port in PORTS[component]:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
+        while reason := _port_problem(host, port):
+            if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"{component}: port {host}:{port} is taken by {_listener(port)} "
-                    f"({error.strerror}); stop that process, then run the same command again"
-                ) from error
+                    f"{component}: port {host}:{port} is taken by {_listener(port)} ({reason}); "
+                    "stop that process, then run the same command again"
+                )
+            time.sleep(0.05)
+
+
+def _port_problem(host: str, port: int) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 def _listener(port: int) -> str:
@@ -224,14 +240,10 @@ def _listener(port: int) -> str:
             fields = line.split()
             if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
                 inodes.add(f"socket:[{fields[9]}]")
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for descriptor in os.scandir(f"/proc/{entry}/fd"):
-                if os.readlink(descriptor.path) in inodes:
-                    command = Path(f"/proc/{entry}/cmdline").read_text().replace("\0", " ")
-                    return f"process {entry} ({command.strip()[:120]})"
-        except OSError:
-            continue
+    for pid in processes.all_pids():
+        folder = Path("/proc") / str(pid)
+        with contextlib.suppress(OSError):
+            if any(str(link.readlink()) in inodes for link in (folder / "fd").iterdir()):
+                command = (folder / "cmdline").read_text().replace("\0", " ")
+                return f"process {pid} ({command.strip()[:120]})"
     return "another process"
-
-

@@ -29,13 +29,14 @@ class ApiError(Exception):
 class Api:
     """The API server, as the administrator."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, timeout: float = TIMEOUT):
         pki = settings.pki
+        self._timeout = timeout
         self._context = _tls(pki / "ca.crt", pki / "admin.crt", pki / "admin.key")
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPSConnection(
-            NODE_IP, 6443, timeout=TIMEOUT, context=self._context
+            NODE_IP, 6443, timeout=self._timeout, context=self._context
         )
         try:
             data = None if body is None else json.dumps(body)
@@ -54,13 +55,23 @@ class Api:
         except ValueError:
             return text
 
-    def create(self, path: str, body: dict[str, Any]) -> None:
-        """Create an object that may be there already."""
+    def ensure(self, path: str, body: dict[str, Any]) -> None:
+        """Create an object unless it is there."""
         try:
-            self.request("POST", path, body)
+            self.request("GET", f"{path}/{body['metadata']['name']}")
         except ApiError as error:
-            if error.status != 409:
+            if error.status != 404:
                 raise
+            self.request("POST", path, body)
+
+    def node_exists(self) -> bool:
+        try:
+            self.request("GET", f"/api/v1/nodes/{NODE_NAME}")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
 
     def node_condition(self) -> dict[str, Any]:
         """Return the node's Ready condition; empty while there is no node or no answer."""
@@ -90,17 +101,22 @@ def _tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def problem(settings: Settings, component: str) -> str:
+def problem(settings: Settings, component: str, timeout: float = TIMEOUT) -> str:
     """Ask a component for its health; "" when it is well, else what is wrong."""
     pki = settings.pki
     try:
         if component == "etcd":
-            context = _tls(pki / "etcd-ca.crt", pki / "apiserver-etcd.crt", pki / "apiserver-etcd.key")
-            return _get(LOOPBACK, 12379, "/health", context)
+            client = pki / "apiserver-etcd.crt"
+            context = _tls(pki / "etcd-ca.crt", client, client.with_suffix(".key"))
+            return _get(LOOPBACK, 12379, "/health", context, timeout)
         if component == "containerd":
-            return _connect(settings.containerd_socket)
+            return _connect(settings.containerd_socket, timeout)
         if component == "kube-apiserver":
-            Api(settings).request("GET", "/readyz")
+            api = Api(settings, timeout)
+            api.request("GET", "/readyz")
+            # That alone says "ok" while its connections to a restarted etcd still wait out their
+            # back-off, which may take two minutes. A read of one object asks etcd.
+            api.node_exists()
             return ""
         host, port, secure = {
             "kube-controller-manager": (LOOPBACK, 10257, True),
@@ -110,18 +126,18 @@ def problem(settings: Settings, component: str) -> str:
         }[component]
         # Those two sign a certificate of their own at every start; nothing secret is asked here.
         context = ssl._create_unverified_context() if secure else None
-        return _get(host, port, "/healthz", context)
+        return _get(host, port, "/healthz", context, timeout)
     except (OSError, http.client.HTTPException, ApiError) as error:
         return str(error) or type(error).__name__
 
 
-def _get(host: str, port: int, path: str, context: ssl.SSLContext | None) -> str:
+def _get(host: str, port: int, path: str, context: ssl.SSLContext | None, timeout: float) -> str:
     if context is not None:
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            host, port, timeout=TIMEOUT, context=context
+            host, port, timeout=timeout, context=context
         )
     else:
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -131,8 +147,8 @@ def _get(host: str, port: int, path: str, context: ssl.SSLContext | None) -> str
     return "" if answer.status == 200 else f"{path} says {answer.status}: {text[:300]}"
 
 
-def _connect(path: Path) -> str:
+def _connect(path: Path, timeout: float) -> str:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(TIMEOUT)
+        connection.settimeout(timeout)
         connection.connect(str(path))
     return ""

@@ -22,6 +22,9 @@ STAGES = (
 START_PATIENCE = 90.0
 #: Seconds for one that is there to answer, before it is taken for stuck.
 HEALTH_PATIENCE = 10.0
+#: After a restart of etcd, which the API server may have backed off from for up to two minutes:
+#: starting it again is quicker than waiting for it.
+RECONNECT_PATIENCE = 3.0
 
 #: Without it kube-proxy may not read Services; everybody else has a role from the start.
 PROXY_BINDING = {
@@ -80,9 +83,10 @@ def _converge(settings: Settings, binaries: Path) -> list[str]:
     heartbeat = None
     for stage in STAGES:
         if "kubelet" in stage:
-            api.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", PROXY_BINDING)
+            _ensure_proxy_binding(settings, api)
             heartbeat = api.node_condition().get("lastHeartbeatTime")
-        changed += _converge_stage(settings, [by_name[name] for name in stage])
+        patience = RECONNECT_PATIENCE if "etcd" in changed else HEALTH_PATIENCE
+        changed += _converge_stage(settings, [by_name[name] for name in stage], patience)
         if "containerd" in stage:
             images.ensure_pause(settings)
     # A node that was Ready before its kubelet's restart says so until the new one has spoken.
@@ -101,14 +105,27 @@ def _write(path: Path, text: str) -> None:
     temporary.rename(path)
 
 
-def _converge_stage(settings: Settings, stage: Iterable[Component]) -> list[str]:
+def _ensure_proxy_binding(settings: Settings, api: kubeapi.Api) -> None:
+    deadline = time.monotonic() + START_PATIENCE
+    while True:
+        try:
+            api.ensure("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", PROXY_BINDING)
+            return
+        except kubeapi.ApiError as error:
+            if time.monotonic() > deadline:
+                log = settings.logs / "kube-apiserver.log"
+                raise ComponentError("kube-apiserver", f"refuses a write: {error}", log) from error
+        time.sleep(0.1)
+
+
+def _converge_stage(settings: Settings, stage: Iterable[Component], patience: float) -> list[str]:
     found = processes.find(settings)
     present = processes.running(found)
     launched: dict[str, subprocess.Popen[bytes]] = {}
     for component in stage:
         process = present.get(component.name)
         if process is not None:
-            reason = _unfit(settings, component, process)
+            reason = _unfit(settings, component, process, patience)
             if not reason:
                 continue
             say(f"{component.name}: {reason}: restarting it")
@@ -123,12 +140,14 @@ def _converge_stage(settings: Settings, stage: Iterable[Component]) -> list[str]
     return list(launched)
 
 
-def _unfit(settings: Settings, component: Component, process: processes.Process) -> str:
+def _unfit(
+    settings: Settings, component: Component, process: processes.Process, patience: float
+) -> str:
     """Say why a running component has to be restarted; "" when it need not be."""
     if process.spec != component.spec:
         return "its version or configuration changed"
-    deadline = time.monotonic() + HEALTH_PATIENCE
-    while problem := kubeapi.problem(settings, component.name):
+    deadline = time.monotonic() + patience
+    while problem := kubeapi.problem(settings, component.name, timeout=patience):
         if time.monotonic() > deadline:
             return f"is not healthy ({problem})"
         time.sleep(0.2)

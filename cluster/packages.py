@@ -48,7 +48,7 @@ def _has_static_libc() -> bool:
     answer = subprocess.run(
         ["gcc", "-print-file-name=libc.a"], capture_output=True, text=True, check=False
     )
-    return os.path.isabs(answer.stdout.strip())
+    return Path(answer.stdout.strip()).is_absolute()
 
 
 def ensure_packages(commands: dict[str, str]) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Process:
     @property
     def main(self) -> bool:
         """Whether this is the component itself, not a child such as a shim."""
-        return os.path.basename(self.executable) == self.component
+        return Path(self.executable).name == self.component
 
 
 def marker(settings: Settings, component: str, spec: str) -> str:
@@ -72,12 +73,15 @@ def classify(
 def find(settings: Settings) -> list[Process]:
     """Return every living process of this instance."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            process = _inspect(settings, int(entry))
-            if process is not None:
-                found.append(process)
+    for pid in all_pids():
+        process = _inspect(settings, pid)
+        if process is not None:
+            found.append(process)
     return found
+
+
+def all_pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def _inspect(settings: Settings, pid: int) -> Process | None:
@@ -90,7 +94,7 @@ def _inspect(settings: Settings, pid: int) -> Process | None:
         mine = classify(settings, environ, (folder / "cgroup").read_text())
         if mine is None:
             return None
-        executable = os.readlink(folder / "exe").removesuffix(" (deleted)")
+        executable = str((folder / "exe").readlink()).removesuffix(" (deleted)")
     except (OSError, ValueError, IndexError):
         return None  # gone meanwhile, a kernel thread, or another user's
     return Process(pid, started, mine[0], executable, mine[1])
@@ -98,13 +102,14 @@ def _inspect(settings: Settings, pid: int) -> Process | None:
 
 def neighbours() -> dict[str, int]:
     """Return state folder -> pid of every instance with a process in this network."""
-    network = os.stat("/proc/self/ns/net").st_ino
+    network = Path("/proc/self/ns/net").stat().st_ino
     found = {}
-    for entry in filter(str.isdigit, os.listdir("/proc")):
+    for pid in all_pids():
+        folder = Path("/proc") / str(pid)
         with contextlib.suppress(OSError):
-            mark = parse_environ(Path(f"/proc/{entry}/environ").read_bytes()).get(MARKER)
-            if mark and os.stat(f"/proc/{entry}/ns/net").st_ino == network:
-                found[mark.partition("|")[0]] = int(entry)
+            mark = parse_environ((folder / "environ").read_bytes()).get(MARKER)
+            if mark and (folder / "ns/net").stat().st_ino == network:
+                found[mark.partition("|")[0]] = pid
     return found
 
 
@@ -138,26 +143,36 @@ def start(settings: Settings, component: Component) -> subprocess.Popen[bytes]:
 
 
 def send(settings: Settings, process: Process, number: int) -> bool:
-    """Signal a process if it is still the one that was found: the pidfd rules out a reused pid."""
+    """Signal a process if it is still the one that was found."""
+    with _held(settings, [process]) as held:
+        return any(_signal(descriptor, number) for descriptor in held)
+
+
+@contextlib.contextmanager
+def _held(settings: Settings, wanted: Iterable[Process]) -> Iterator[dict[int, Process]]:
+    """Hold processes by pidfds, which no reuse of a pid can redirect; skip those that are gone."""
+    held: dict[int, Process] = {}
     try:
-        descriptor = os.pidfd_open(process.pid)
-    except OSError:
-        return False
-    try:
-        now = _inspect(settings, process.pid)
-        if now is None or now.started != process.started:
-            return False
-        signal.pidfd_send_signal(descriptor, number)
-        return True
-    except OSError:
-        return False
+        for process in wanted:
+            with contextlib.suppress(OSError):
+                descriptor = os.pidfd_open(process.pid)
+                held[descriptor] = process
+                now = _inspect(settings, process.pid)
+                if now is None or now.started != process.started:
+                    del held[descriptor]
+                    os.close(descriptor)
+        yield held
     finally:
-        os.close(descriptor)
+        for descriptor in held:
+            os.close(descriptor)
 
 
-def alive(settings: Settings, process: Process) -> bool:
-    now = _inspect(settings, process.pid)
-    return now is not None and now.started == process.started
+def _signal(descriptor: int, number: int) -> bool:
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+    except OSError:
+        return False
+    return True
 
 
 def end(settings: Settings, victims: Iterable[Process], grace: float = 0.0) -> list[Process]:
@@ -165,17 +180,18 @@ def end(settings: Settings, victims: Iterable[Process], grace: float = 0.0) -> l
 
     Returns those that are still there, which takes a process that is stuck in the kernel.
     """
-    left = list(victims)
-    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
-        if not left or patience == 0.0:
-            continue
-        for process in left:
-            send(settings, process, number)
-            # A stopped process would sit on a SIGTERM for ever.
-            send(settings, process, signal.SIGCONT)
-        deadline = time.monotonic() + patience
-        while left and time.monotonic() < deadline:
-            left = [process for process in left if alive(settings, process)]
-            if left:
-                time.sleep(0.02)
-    return left
+    with _held(settings, victims) as held:
+        left = set(held)
+        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
+            if not left or patience == 0.0:
+                continue
+            for descriptor in left:
+                _signal(descriptor, number)
+                # A stopped process would sit on a SIGTERM for ever.
+                _signal(descriptor, signal.SIGCONT)
+            deadline = time.monotonic() + patience
+            # A pidfd turns readable when the last thread has gone, and its sockets with it; the
+            # state in /proc may say "zombie" well before.
+            while left and (rest := deadline - time.monotonic()) > 0:
+                left -= set(select.select(left, [], [], rest)[0])
+        return [held[descriptor] for descriptor in left]

@@ -129,8 +129,8 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
         raise ClusterError(
             f"PADDOCK_CLUSTER_NAME={name!r}: at most 16 lower-case letters, digits and dashes"
         )
-    home = environ.get("HOME") or os.path.expanduser("~")
-    base = Path(environ.get("XDG_CACHE_HOME") or Path(home) / ".cache")
+    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    base = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     settings = Settings(name=name, cache=base.absolute() / "paddock", versions=load_versions())
     # Unix sockets below the kubelet's folder may have 107 bytes in all.
     if len(os.fsencode(settings.run)) > 64:

@@ -4,7 +4,7 @@ import sys
 
 sys.path.append("/opt/paddock/lib")
 
-from paddock_operator.__main__ import main  # noqa: E402
+from paddock_operator.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -30,7 +30,7 @@ BEFORE = (
 # Byte code that does not depend on times, for a root that is read-only and rebuilt equal.
 AFTER = (
     'PYTHONHASHSEED=0 chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecked-hash '
-    '/usr/lib/python3.11 /usr/lib/python3; '
+    "/usr/lib/python3.11 /usr/lib/python3; "
     'find "$1" -xdev -perm /6000 -exec chmod ug-s {} +; '
     'rm -rf "$1/etc/apt/sources.list" "$1/etc/apt/preferences.d/no-usrmerge" '
     '"$1/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$1/var/lib/dpkg/info/"*.md5sums '
@@ -69,10 +69,8 @@ def mirror_lines() -> list[str]:
     if not shutil.which("apt-get"):
         return []
     form = "$(ORIGIN)|$(REPO_URI)|$(CODENAME)|$(COMPONENT)"
-    listed = run(
-        "reading apt's sources", ["apt-get", "indextargets", "--format", form, "Created-By: Packages"],
-        way_out=WAY_OUT,
-    )  # fmt: skip
+    command = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
+    listed = run("reading apt's sources", command, way_out=WAY_OUT)
     rows = (line.split("|") for line in listed.splitlines())
     return sorted(
         {

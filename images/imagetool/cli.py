@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,9 +89,9 @@ def clean() -> None:
     folder = cache_dir()
     size = used(folder)
     for path in folder.iterdir():
-        if path.name != "lock":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    say(f"removed {size / 1e6:.0f} MB from {folder}")
+        if path.name.startswith(("base-", "deps-", "tmp-", *(f"{name}-" for name in IMAGES))):
+            remove(path) if path.is_dir() else path.unlink()
+    say(f"removed {(size - used(folder)) / 1e6:.0f} MB from {folder}")
 
 
 def parser() -> argparse.ArgumentParser:

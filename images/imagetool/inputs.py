@@ -15,7 +15,7 @@ from .steps import StepFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 IGNORED = {"__pycache__", ".mypy_cache", ".ruff_cache"}
-# The base of the Containerfiles, used where Docker is; the local base has the same Debian and Python.
+# The Containerfiles' base, used where Docker is; the local one has the same Debian and Python.
 DOCKER_BASE = "python:3.11-slim-bookworm"
 PYTHON = "3.11"
 ARCH = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(
@@ -47,7 +47,11 @@ class Image:
 IMAGES = {
     image.name: image
     for image in (
-        Image("operator", ("api/src", "operator/src"), ("images/operator.py",)),
+        Image(
+            "operator",
+            ("api/src", "operator/src"),
+            ("images/operator.py", "images/apply.py"),
+        ),
         Image(
             "runtime",
             ("api/src", "sandbox-runtime/src"),

@@ -1,4 +1,4 @@
-"""Running commands so that a person sees what happens, how long it takes and what to do on failure."""
+"""Running commands so that a person sees what happens, how long it takes and how to go on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> str:
-    """Run a command quietly and return what it printed; on failure the last lines are in the error."""
+    """Run a command quietly and return its output; on failure the error has the last lines."""
     try:
         done = subprocess.run(
             [str(part) for part in command],
@@ -80,7 +80,9 @@ def works(*command: str) -> bool:
 
 def install_missing(programs: Mapping[str, str]) -> None:
     """Install the Debian packages of programs that are not there: {program: package}."""
-    missing = {program: package for program, package in programs.items() if not shutil.which(program)}
+    missing = {
+        program: package for program, package in programs.items() if not shutil.which(program)
+    }
     if not missing:
         return
     packages = sorted(set(missing.values()))

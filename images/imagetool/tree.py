@@ -1,4 +1,4 @@
-"""What the Containerfiles copy: the pinned wheels unpacked for Linux and CPython 3.11, and our sources."""
+"""What the Containerfiles copy: the pinned wheels, unpacked for Linux, and our sources."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ GLIBC = range(17, 37)  # Debian 12 has glibc 2.36
 DROPPED_FOLDERS = {"tests", "test", "__pycache__"}
 DROPPED_SUFFIXES = {".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".hash"}
 DROPPED_NOTES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
-# Generated code, loaded on demand: 120 MB with byte code. The operator sends and reads plain JSON, so
-# it uses the client's transport and configuration, never these; tests/chart holds it to that.
+# Generated code, loaded on demand: 120 MB with byte code. The operator sends and reads plain JSON
+# by the client's transport and configuration, never by these; tests/chart holds it to that.
 DROPPED_MODULES = tuple(
     f"kubernetes/{flavour}client/{part}" for flavour in ("", "aio/") for part in ("api", "models")
 )
@@ -90,7 +90,7 @@ def trim(tree: Path) -> None:
 
 
 def stage(image: Image, context: Path) -> None:
-    """Lay out the build context: deps/ (wheels) and paddock/{lib,bin} (our packages, entry points)."""
+    """Lay out the build context: deps/ (wheels), paddock/{lib,bin} (packages, entry points)."""
     shutil.copytree(ensure_deps(image), context / "deps", copy_function=os.link)
     for top in image.packages:
         for file in source_files(ROOT / top):

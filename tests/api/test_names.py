@@ -14,7 +14,7 @@ OBJECT_NAMES = st.from_regex(
 
 
 def test_a_short_name_is_kept_and_gets_five_letters() -> None:
-    assert sandbox_name("hello", UID) == "hello-75d6b"
+    assert sandbox_name("hello", UID) == "hello-thq9w"
 
 
 def test_a_pod_is_called_like_its_sandbox() -> None:

@@ -149,7 +149,7 @@ class Machine:
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         results = Path("/var/lib/cni")
         logs = Path("/var/log/containers")
-        links = [p for p in logs.glob("*") if os.readlink(p).startswith(ours)]
+        links = [p for p in logs.glob("*") if str(p.readlink()).startswith(ours)]
         return {
             "addresses": sorted(self.run("ip", "-br", "addr").stdout.split("\n")),
             "routes": self.run("ip", "route", "show", "table", "all").stdout.splitlines(),
@@ -176,18 +176,18 @@ def _rules(machine: Machine, command: str) -> list[str]:
 
 def _processes(ours: tuple[str, ...]) -> list[str]:
     """Processes in the instance's network, in its cgroup, or with its paths in their command."""
-    inode = os.stat(f"/run/netns/{NAMESPACE}").st_ino
+    inode = Path(f"/run/netns/{NAMESPACE}").stat().st_ino
     found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        folder = Path("/proc") / entry
+    for pid in processes.all_pids():
+        folder = Path("/proc") / str(pid)
         with contextlib.suppress(OSError):
             command = (folder / "cmdline").read_text(errors="replace").replace("\0", " ")
             if not command:
                 continue  # a zombie or a kernel thread
             cgroups = (folder / "cgroup").read_text()
-            network = os.stat(folder / "ns" / "net").st_ino == inode
+            network = (folder / "ns/net").stat().st_ino == inode
             if network or any(mine in command or mine in cgroups for mine in ours):
-                found.append(f"{entry} {command}")
+                found.append(f"{pid} {command}")
     return found
 
 

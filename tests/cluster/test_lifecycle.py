@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.machine import IMAGE, NAMESPACE, PROGRAM, Machine
-
 from cluster.components import ORDER
 from cluster.images import one_file_image
+from tests.cluster.machine import IMAGE, NAMESPACE, PROGRAM, Machine
 
 pytestmark = [
     pytest.mark.cluster_lifecycle,
@@ -89,9 +88,11 @@ def test_killed_component_comes_back_alone(busy: Machine, component: str) -> Non
     busy.kill(lambda process: process.component == component and process.main)
     assert busy.cluster("status", check=False).returncode == 1
     done = busy.cluster("up")
-    assert f"started {component}:" in done.stderr
+    assert f"started {component}" in done.stderr
     after = busy.pids()
     assert after.pop(component) != before.pop(component)
+    if component == "etcd":  # the API server may have backed off from it, and is replaced then
+        after.pop("kube-apiserver"), before.pop("kube-apiserver")
     assert after == before
     assert busy.pods() == pods
     busy.wait_for_work()
@@ -214,5 +215,3 @@ def test_two_instances_in_one_network_keep_apart(busy: Machine) -> None:
     other.cluster("down")
     busy.cluster("status")
     assert "nothing changed" in busy.cluster("up").stderr
-
-

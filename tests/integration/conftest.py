@@ -53,7 +53,7 @@ class Kubectl:
         )
         if check:
             said = f"kubectl {' '.join(arguments)}: {result.stderr}{result.stdout}"
-            assert result.returncode == 0, said
+            assert result.returncode == 0, said[:4000]
         return result
 
     def json(self, *arguments: str, **options: Any) -> dict[str, Any]:

@@ -108,10 +108,10 @@ class Authority:
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A key as unencrypted PEM."""
+    """A key as unencrypted PEM, in the one form of EC keys that Kubernetes signs tokens with."""
     return key.private_bytes(
         serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
+        serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
 

@@ -174,7 +174,9 @@ def _schema(kind: Kind) -> JsonDict:
         own["status"] = properties["status"]
         own["status"]["default"] = _initial_status(kind)
     schema["properties"] = own
-    schema["required"] = ["spec"]
+    schema["required"] = [name for name in schema.get("required", []) if name == "spec"]
+    if not schema["required"]:
+        del schema["required"]
     return schema
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from paddock_api.rules import JsonDict
 
 _NOISE = ("title", "examples", "discriminator", "const")
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
 def structural_schema(model: type[BaseModel]) -> JsonDict:
@@ -83,10 +84,15 @@ def _default(node: JsonDict) -> Any:
     An object's default is written out: the server checks `{}` against the object's rules
     before it fills in what the fields say.
     """
-    default = node.get("default")
-    if isinstance(default, dict):
-        default = {key: value for key, value in default.items() if value not in (None, "", [])}
-    return None if default in (None, "", [], {}) else default
+    default = _without_empty(node.get("default"))
+    return None if default in _EMPTY else default
+
+
+def _without_empty(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    inner = {name: _without_empty(entry) for name, entry in value.items()}
+    return {name: entry for name, entry in inner.items() if entry not in _EMPTY}
 
 
 def _description(node: JsonDict) -> str:

@@ -183,9 +183,11 @@ class SandboxTemplate(Object):
 
     api_version: Literal["paddock.dev/v1alpha1"] = API_VERSION
     kind: Literal["SandboxTemplate"] = "SandboxTemplate"
-    spec: SandboxTemplateSpec
-    """What a sandbox is made of and may use. `{}` is a working template. Changes concern
-    sandboxes made later. Required."""
+    # A default, not required: when server-side apply takes an empty spec over from client-side
+    # apply, the API server makes it null for a moment, and null becomes the default.
+    spec: SandboxTemplateSpec = SandboxTemplateSpec()
+    """What a sandbox is made of and may use; may be left out. Changes concern sandboxes made
+    later."""
 
 
 class ClusterSandboxTemplate(Object):
@@ -193,6 +195,6 @@ class ClusterSandboxTemplate(Object):
 
     api_version: Literal["paddock.dev/v1alpha1"] = API_VERSION
     kind: Literal["ClusterSandboxTemplate"] = "ClusterSandboxTemplate"
-    spec: SandboxTemplateSpec
-    """What a sandbox is made of and may use. `{}` is a working template. Changes concern
-    sandboxes made later. Required."""
+    spec: SandboxTemplateSpec = SandboxTemplateSpec()
+    """What a sandbox is made of and may use; may be left out. Changes concern sandboxes made
+    later."""

@@ -102,19 +102,23 @@ async def run(settings: Settings) -> None:
 
 
 async def _until(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
-    """Run all of it until `stop` is set; a part that raises raises here and ends the process."""
-    tasks = [asyncio.create_task(part) for part in work]
-    stopping = asyncio.create_task(stop.wait())
+    """Run all of it until `stop` is set or the first part ends; what that raised raises here.
+
+    Kopf takes over SIGTERM when it starts: then its part is the one that ends.
+    """
+    tasks = [asyncio.create_task(part) for part in (*work, _wait(stop))]
     try:
-        waiting = {*tasks, stopping}
-        while not stopping.done() and not all(task.done() for task in tasks):
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
-        for task in (*tasks, stopping):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 if __name__ == "__main__":

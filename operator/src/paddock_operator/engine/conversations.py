@@ -15,7 +15,7 @@ from typing import Protocol
 from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest
 from paddock_api.reasons import ExecutionState
 from paddock_operator.plan.actions import Converse, Key
-from paddock_operator.plan.session import Refused
+from paddock_operator.plan.session_input import Refused
 from paddock_operator.runtime_client.client import RuntimeRefusal, RuntimeUnavailable, pause
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from paddock_operator.engine.troubles import Troubles
 from paddock_operator.engine.uids import UidReservations
 from paddock_operator.plan.actions import Key
 from paddock_operator.plan.sandbox import SandboxObserved
-from paddock_operator.plan.session import SessionObserved
+from paddock_operator.plan.session_input import SessionObserved
 from paddock_operator.plan.templates import read_template, template_key
 from paddock_operator.plan.views import ObjectView, PodView
 

@@ -54,7 +54,8 @@ def pod_trouble(pod: PodView) -> Trouble | None:
     if (why := pod.unschedulable) is not None:
         return Trouble(
             R.UNSCHEDULABLE,
-            f"pod {pod.name}: {why} Free capacity, add a node, or lower resources in the template.",
+            f"no node has room for pod {pod.name}. Free capacity, add a node, or lower resources "
+            f"in the template. The scheduler says: {why}",
         )
     for name in (RUNTIME, WORKSPACE):
         container = pod.container(name)
@@ -64,14 +65,15 @@ def pod_trouble(pod: PodView) -> Trouble | None:
         if reason in _IMAGE_REASONS:
             return Trouble(
                 R.IMAGE_UNAVAILABLE,
-                f"pod {pod.name}, container {name}: {reason}: {message} "
-                "Check the template's image and that the node may pull it.",
+                f"container {name} of pod {pod.name} cannot get its image ({reason}). Check the "
+                f"template's image and that the node may pull it. The kubelet says: {message}",
             )
         if reason in _START_REASONS:
             return Trouble(
                 R.CONTAINER_START_FAILED,
-                f"pod {pod.name}, container {name}: {reason}: {message} "
-                "Check that the template's image is built from Paddock's runtime image.",
+                f"container {name} of pod {pod.name} cannot start ({reason}). Check that the "
+                "template's image is built from Paddock's runtime image. The kubelet says: "
+                f"{message}",
             )
     return None
 

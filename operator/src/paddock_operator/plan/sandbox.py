@@ -110,7 +110,7 @@ def _report(
     """
     sandbox, pod = seen.sandbox, seen.pod
     ready = seen.answering and trouble is None and end is None
-    if not ready and trouble is None and end is None and not _told_trouble(sandbox):
+    if not ready and end is None and _told(sandbox, trouble):
         return Plan()
     status: dict[str, Any] = {
         "observedGeneration": sandbox.generation,
@@ -144,10 +144,13 @@ def _report(
     return Plan((patch,))
 
 
-def _told_trouble(sandbox: ObjectView) -> bool:
-    """Whether the stored status tells of trouble that has passed and must be taken back."""
-    ready = sandbox.condition("Ready")
-    return ready is not None and ready.get("reason") not in (None, R.PENDING, R.STARTING)
+def _told(sandbox: ObjectView, trouble: Trouble | None) -> bool:
+    """Whether the stored status says this already. The kubelet words one trouble in several
+    ways, in turn; the first stays."""
+    reason = (sandbox.condition("Ready") or {}).get("reason", R.PENDING)
+    if trouble is None:
+        return reason in (R.PENDING, R.STARTING)
+    return bool(reason == trouble.reason)
 
 
 def _conditions(ready: bool, trouble: Trouble | None, end: PodEnd | None) -> list[Condition]:

@@ -6,58 +6,37 @@ Finished · delete Sandbox. The write that names the sandbox and marks a step Ru
 before that step's first dispatch, so after a crash the status tells what may have run.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from paddock_api.base import format_time
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.durations import MAX_DURATION_MS
-from paddock_api.messages import Configure, Execution, InputFile
+from paddock_api.messages import Configure, InputFile
 from paddock_api.names import child_name
 from paddock_api.reasons import ExecutionReason
 from paddock_api.session import AgentSessionSpec
-from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan import session_status, steps
-from paddock_operator.plan.actions import Action, Converse, Create, Delete, Emit, Key, Plan
+from paddock_operator.plan.actions import Action, Converse, Create, Emit, Key, Plan
 from paddock_operator.plan.evidence import PodEnd, Trouble, pod_end
 from paddock_operator.plan.pods import owner_reference
 from paddock_operator.plan.refusals import max_duration_ms, refusal
+from paddock_operator.plan.session_ends import (
+    RUNTIME_GRACE,
+    after_end,
+    close_running,
+    deadline,
+    finish,
+    outcome_of,
+    overdue,
+    release,
+    replace_step,
+    session_key,
+    step_events,
+    stored_reason,
+)
+from paddock_operator.plan.session_input import Refused, SessionObserved
 from paddock_operator.plan.session_status import Draft, Outcome
-from paddock_operator.plan.steps import StepStatus
-from paddock_operator.plan.views import TRACE_ANNOTATION, ObjectView, PodView, get
-
-RUNTIME_GRACE = timedelta(seconds=15)
-"""How long after expiresAt the operator leaves the end to the runtime's own clock: its grace
-for a last answer, the kubelet's status and a watch. After that it deletes the sandbox itself."""
-CONFIGURE_SLACK = timedelta(seconds=2)
-"""A Cancelled execution this close to expiresAt was cancelled by the deadline."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The runtime understood and refused: asking again would not help."""
-
-    code: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionObserved:
-    """Everything a session's plan may look at."""
-
-    session: ObjectView
-    template: SandboxTemplateSpec | Trouble
-    sandbox: ObjectView | None
-    """Whatever has our child's name, whoever owns it."""
-    pod: PodView | None
-    """The pod whose controller is that sandbox."""
-    answering: bool | None
-    """Whether the runtime has answered /readyz to this process; None: not asked yet."""
-    results: Mapping[str, Execution | Refused]
-    """What runtimes answered to this process, by execution id ('' = configure refused)."""
-    trouble: Trouble | None = None
-    """What the last attempt to create the sandbox was answered."""
+from paddock_operator.plan.views import TRACE_ANNOTATION, ObjectView, get
 
 
 def plan_session(seen: SessionObserved, now: datetime) -> Plan:
@@ -66,7 +45,7 @@ def plan_session(seen: SessionObserved, now: datetime) -> Plan:
     if session.deleting:
         return Plan()
     if session.is_true("Finished"):
-        return Plan(_release(seen))
+        return Plan(release(seen))
     spec = AgentSessionSpec.model_validate(session.spec)
     draft = Draft(session, steps.initial(spec, session.status.get("steps") or ()))
     named = session.status.get("sandbox") or {}
@@ -75,13 +54,13 @@ def plan_session(seen: SessionObserved, now: datetime) -> Plan:
     if isinstance(seen.template, Trouble):
         return _without_template(seen, draft, spec, seen.template, now)
     if draft.sandbox is None and (why := refusal(spec, seen.template)) is not None:
-        return _finish(seen, draft, Outcome(False, why.reason, why.message, stalled=True), now)
+        return finish(seen, draft, Outcome(False, why.reason, why.message, stalled=True), now)
     expires_at = session.created_at + timedelta(milliseconds=max_duration_ms(spec, seen.template))
     draft = replace(draft, expires_at=expires_at)
     sandbox = seen.sandbox
     if draft.sandbox is not None and (sandbox is None or sandbox.uid != draft.sandbox[1]):
         end = PodEnd(R.SANDBOX_LOST, f"sandbox/{draft.sandbox[0]} is gone.")
-        return _after_end(seen, draft, spec, end, now)
+        return after_end(seen, draft, spec, end, now)
     if sandbox is None:
         return _create_sandbox(seen, draft, spec, now)
     if not sandbox.owned_by(session.uid):
@@ -92,11 +71,11 @@ def plan_session(seen: SessionObserved, now: datetime) -> Plan:
         return _waiting(seen, draft, taken, now)
     end_seen = _sandbox_end(seen)
     if end_seen is not None:
-        return _after_end(seen, draft, spec, end_seen, now)
+        return after_end(seen, draft, spec, end_seen, now)
     if not seen.answering:
         if draft.sandbox is not None:
             # It was ready before: either this process has not asked yet, or it is restarting.
-            return _overdue(seen, draft, spec, now) or Plan(requeue_at=expires_at + RUNTIME_GRACE)
+            return overdue(seen, draft, spec, now) or Plan(requeue_at=expires_at + RUNTIME_GRACE)
         return _waiting(seen, draft, _sandbox_trouble(sandbox), now)
     return _work(seen, draft, spec, now)
 
@@ -113,27 +92,27 @@ def _work(seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, now: date
     before = steps.progress(spec, statuses)
     if isinstance(refused := seen.results.get(""), Refused):
         reason = Outcome(False, R.CONFIGURE_REFUSED, f"{refused.code}: {refused.detail}")
-        return _finish(seen, _close_running(draft, ExecutionReason.CANCELLED), reason, now)
+        return finish(seen, close_running(draft, ExecutionReason.CANCELLED), reason, now)
     if before.current is not None:
         answer = seen.results.get(str(before.current.get("executionId")))
         if isinstance(answer, Refused):
             message = f"{answer.code}: {answer.detail}"
-            statuses = _set(
+            statuses = replace_step(
                 statuses, steps.lost(before.current, ExecutionReason.START_FAILED, message)
             )
         elif answer is not None:
-            statuses = _set(statuses, steps.finished(before.current, answer))
-        events = _step_events(seen, statuses, before.current)
+            statuses = replace_step(statuses, steps.finished(before.current, answer))
+        events = step_events(seen, statuses, before.current)
     draft = replace(draft, steps=statuses)
     after = steps.progress(spec, statuses)
     draft = replace(draft, stopped_by=after.stopped_by)
-    if (outcome := _outcome(draft, after, now)) is not None:
-        return _finish(seen, draft, outcome, now, events)
-    if (late := _overdue(seen, draft, spec, now)) is not None:
+    if (outcome := outcome_of(draft, after, now)) is not None:
+        return finish(seen, draft, outcome, now, events)
+    if (late := overdue(seen, draft, spec, now)) is not None:
         return late
     execution = None
     if after.next is not None:
-        statuses = _set(statuses, steps.running({"name": after.next.name}, session.uid))
+        statuses = replace_step(statuses, steps.running({"name": after.next.name}, session.uid))
         draft = replace(draft, steps=statuses)
         execution = after.next.to_request(session.uid)
     elif after.current is not None:
@@ -148,7 +127,7 @@ def _work(seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, now: date
             events.insert(
                 0,
                 Emit(
-                    _key(session),
+                    session_key(session),
                     session.uid,
                     "Normal",
                     "SandboxReady",
@@ -172,7 +151,7 @@ def _converse(
     assert draft.expires_at is not None
     remaining = max(1, int((draft.expires_at - now).total_seconds() * 1000))
     return Converse(
-        session=_key(seen.session),
+        session=session_key(seen.session),
         session_uid=seen.session.uid,
         sandbox_uid=seen.sandbox.uid,
         pod_uid=seen.pod.uid,
@@ -188,107 +167,36 @@ def _converse(
     )
 
 
-def _outcome(draft: Draft, progress: steps.Progress, now: datetime) -> Outcome | None:
-    """The session's end, if its steps say so."""
-    assert draft.expires_at is not None
-    if (stopped := progress.stopped_by) is not None:
-        if (
-            stopped.get("reason") == ExecutionReason.CANCELLED
-            and now >= draft.expires_at - CONFIGURE_SLACK
-        ):
-            return _deadline(draft)
-        return Outcome(False, R.STEP_FAILED, _step_sentence(stopped))
-    if draft.steps and progress.done == len(draft.steps):
-        count, failed = len(draft.steps), len(progress.failed)
-        if failed:
-            return Outcome(
-                True, R.COMPLETED, f"{count} of {count} steps ran, {failed} failed and may."
-            )
-        return Outcome(True, R.COMPLETED, f"{count} of {count} steps succeeded.")
-    return None
-
-
-def _deadline(draft: Draft) -> Outcome:
-    when = f" at {format_time(draft.expires_at)}" if draft.expires_at else ""
-    if draft.steps:
-        return Outcome(
-            False,
-            R.DEADLINE_EXCEEDED,
-            f"the session reached its maxDuration{when} with steps unfinished. "
-            "Raise spec.lifetime.maxDuration or do less.",
-        )
-    return Outcome(None, R.EXPIRED, f"the session reached its maxDuration{when}.")
-
-
-def _after_end(
-    seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, end: PodEnd, now: datetime
-) -> Plan:
-    """The sandbox is no more: what its steps became, and what that makes of the session."""
-    statuses = list(draft.steps)
-    current = steps.progress(spec, statuses).current
-    events: list[Emit] = []
-    if current is not None:
-        statuses = _set(statuses, _last_words(seen, current, end))
-        events = _step_events(seen, statuses, current)
-    after = steps.progress(spec, statuses)
-    draft = replace(draft, steps=statuses, stopped_by=after.stopped_by)
-    expired = draft.expires_at is not None and now >= draft.expires_at - CONFIGURE_SLACK
-    if statuses and after.stopped_by is None and after.done == len(statuses):
-        outcome = _outcome(draft, after, now)
-        assert outcome is not None
-    elif end.reason is R.DEADLINE_EXCEEDED or (end.reason is R.SANDBOX_LOST and expired):
-        outcome = _deadline(draft)
-    else:
-        outcome = Outcome(
-            False, end.reason, f"{end.message} Create the session again to start over."
-        )
-    return _finish(seen, draft, outcome, now, events)
-
-
-def _last_words(seen: SessionObserved, current: StepStatus, end: PodEnd) -> StepStatus:
-    """The running step's end: the runtime's answer if one arrived, its termination message, or
-    the plain fact that nobody can say."""
-    wanted = str(current.get("executionId"))
-    answer = seen.results.get(wanted)
-    if isinstance(answer, Execution):
-        return steps.finished(current, answer)
-    for execution in end.executions:
-        if execution.id == wanted:
-            return steps.finished(current, execution)
-    if end.reason is R.DEADLINE_EXCEEDED:
-        return steps.lost(current, ExecutionReason.CANCELLED, end.message)
-    return steps.lost(current, ExecutionReason.SANDBOX_LOST, end.message)
-
-
-def _overdue(
-    seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, now: datetime
-) -> Plan | None:
-    """The runtime should have ended itself and has not been seen to: end it from here."""
-    if draft.expires_at is None or now < draft.expires_at + RUNTIME_GRACE:
-        return None
-    end = PodEnd(R.DEADLINE_EXCEEDED, "the runtime did not end at maxDuration; it was deleted.")
-    return _after_end(seen, draft, spec, end, now)
-
-
 def _waiting(seen: SessionObserved, draft: Draft, trouble: Trouble | None, now: datetime) -> Plan:
     """Not there yet. Quiet unless there is trouble to tell or to take back."""
     assert draft.expires_at is not None
     if now >= draft.expires_at:
-        outcome = _deadline(draft)
+        outcome = deadline(draft)
         if trouble is not None:
             outcome = replace(outcome, message=f"{outcome.message} Last: {trouble.message}")
-        return _finish(seen, draft, replace(outcome, succeeded=False), now)
-    told = seen.session.condition("Reconciling")
-    if trouble is None and (told is None or told.get("reason") in (R.PENDING, R.STARTING)):
+        return finish(seen, draft, replace(outcome, succeeded=False), now)
+    told = seen.session.condition("Reconciling") or {}
+    if _told(told.get("reason"), trouble):
+        # Said already. The kubelet words one trouble in several ways, in turn; the first stays.
         return Plan(requeue_at=draft.expires_at)
-    write = session_status.patch(replace(draft, trouble=trouble), now)
+    write = session_status.patch(
+        replace(draft, trouble=trouble, starting=seen.sandbox is not None), now
+    )
     if write is None:
         return Plan(requeue_at=draft.expires_at)
     actions: list[Action] = [write]
-    if trouble is not None and (told is None or told.get("reason") != trouble.reason):
+    if trouble is not None:
         session = seen.session
-        actions.append(Emit(_key(session), session.uid, "Warning", trouble.reason, trouble.message))
+        actions.append(
+            Emit(session_key(session), session.uid, "Warning", trouble.reason, trouble.message)
+        )
     return Plan(tuple(actions), draft.expires_at)
+
+
+def _told(reason: object, trouble: Trouble | None) -> bool:
+    if trouble is None:
+        return reason in (None, R.PENDING, R.STARTING)
+    return reason == trouble.reason
 
 
 def _without_template(
@@ -339,7 +247,7 @@ def _sandbox_end(seen: SessionObserved) -> PodEnd | None:
     if seen.pod is not None and (end := pod_end(seen.pod)) is not None:
         return end
     if (finished := sandbox.condition("Finished")) and finished.get("status") == "True":
-        return PodEnd(_reason(finished), str(finished.get("message")))
+        return PodEnd(stored_reason(finished), str(finished.get("message")))
     if sandbox.deleting:
         return PodEnd(R.SANDBOX_LOST, f"sandbox/{sandbox.name} was deleted by somebody else.")
     return None
@@ -349,75 +257,4 @@ def _sandbox_trouble(sandbox: ObjectView) -> Trouble | None:
     ready = sandbox.condition("Ready")
     if ready is None or ready.get("status") != "False":
         return None
-    return Trouble(_reason(ready), str(ready.get("message")))
-
-
-def _finish(
-    seen: SessionObserved,
-    draft: Draft,
-    outcome: Outcome,
-    now: datetime,
-    events: Sequence[Emit] = (),
-) -> Plan:
-    session = seen.session
-    write = session_status.patch(draft.end(outcome), now)
-    assert write is not None
-    kind = "Warning" if outcome.succeeded is False else "Normal"
-    told = Emit(_key(session), session.uid, kind, outcome.reason, outcome.message)  # type: ignore[arg-type]
-    return Plan((write, *events, told, *_release(seen)))
-
-
-def _release(seen: SessionObserved) -> tuple[Action, ...]:
-    """Delete our sandbox: its results are in status, or the session ended without it."""
-    sandbox = seen.sandbox
-    if sandbox is None or sandbox.deleting or not sandbox.owned_by(seen.session.uid):
-        return ()
-    return (Delete(Key("Sandbox", sandbox.namespace, sandbox.name), sandbox.uid),)
-
-
-def _close_running(draft: Draft, reason: ExecutionReason) -> Draft:
-    closed = [
-        steps.lost(step, reason, "the sandbox could not be configured.")
-        if step.get("state") == "Running"
-        else step
-        for step in draft.steps
-    ]
-    return replace(draft, steps=closed)
-
-
-def _set(statuses: Sequence[StepStatus], new: StepStatus) -> list[StepStatus]:
-    return [new if status["name"] == new["name"] else status for status in statuses]
-
-
-def _step_sentence(step: StepStatus) -> str:
-    said = f"step {step['name']}: {step.get('reason')}"
-    if "exitCode" in step:
-        said += f" with exit code {step['exitCode']}"
-    if "signal" in step:
-        said += f" by {step['signal']}"
-    if "message" in step:
-        said += f": {step['message']}"
-    return f"{said}. Read status.steps for its output."
-
-
-def _step_events(
-    seen: SessionObserved, statuses: Sequence[StepStatus], was: StepStatus
-) -> list[Emit]:
-    """One event for a step that has just failed; successes are told by the last one."""
-    now = next(status for status in statuses if status["name"] == was["name"])
-    if not steps.is_finished(now) or steps.succeeded(now):
-        return []
-    session = seen.session
-    return [Emit(_key(session), session.uid, "Warning", "StepFailed", _step_sentence(now))]
-
-
-def _reason(condition: Mapping[str, object]) -> R:
-    """A stored reason; one that another version wrote reads as SandboxLost."""
-    try:
-        return R(str(condition.get("reason")))
-    except ValueError:
-        return R.SANDBOX_LOST
-
-
-def _key(session: ObjectView) -> Key:
-    return Key("AgentSession", session.namespace, session.name)
+    return Trouble(stored_reason(ready), str(ready.get("message")))

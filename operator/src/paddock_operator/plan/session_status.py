@@ -34,6 +34,8 @@ class Draft:
     sandbox: tuple[str, str] | None = None
     """Name and uid, from the write that precedes the first dispatch on."""
     expires_at: datetime | None = None
+    starting: bool = False
+    """The sandbox exists and has not answered yet."""
     ready: bool = False
     trouble: Trouble | None = None
     outcome: Outcome | None = None
@@ -105,7 +107,7 @@ def phase(draft: Draft) -> str:
     if draft.outcome is not None:
         return {True: "Succeeded", False: "Failed", None: "Expired"}[draft.outcome.succeeded]
     if not draft.ready:
-        return "Starting" if draft.sandbox is not None or draft.trouble is None else "Pending"
+        return "Starting" if draft.starting else "Pending"
     return "Running" if draft.steps else "Ready"
 
 

@@ -23,6 +23,7 @@ _libc.pthread_sigmask.restype = ctypes.c_int
 
 Memory: TypeAlias = ctypes.Array[ctypes.c_char]
 _SIGSET_BYTES = 128
+_SIG_SETMASK = int(signal.SIG_SETMASK)
 
 
 def _failed() -> OSError:
@@ -59,16 +60,16 @@ def block_signals(numbers: Iterable[int]) -> Memory:
     and back, which takes it longer than all the rest of confining a process.
     """
     bits = sum(1 << (number - 1) for number in numbers)
-    before = buffer(bytes(_SIGSET_BYTES))
-    _set_mask(signal.SIG_BLOCK, buffer(bits.to_bytes(_SIGSET_BYTES, "little")), before)
+    more, before = buffer(bits.to_bytes(_SIGSET_BYTES, "little")), buffer(bytes(_SIGSET_BYTES))
+    _set_mask(signal.SIG_BLOCK, address(more), address(before))
     return before
 
 
-def set_signal_mask(mask: Memory) -> None:
-    _set_mask(signal.SIG_SETMASK, mask, None)
+def set_signal_mask(mask_address: int) -> None:
+    _set_mask(_SIG_SETMASK, mask_address, 0)
 
 
-def _set_mask(how: int, mask: Memory, before: Memory | None) -> None:
+def _set_mask(how: int, mask: int, before: int) -> None:
     # This one returns the error number instead of setting errno.
     number = _libc.pthread_sigmask(how, mask, before)
     if number:

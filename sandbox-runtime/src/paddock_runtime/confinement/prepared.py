@@ -1,8 +1,6 @@
 """From a policy to something a forked child can put on in a fraction of a millisecond."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from . import landlock, linux, rlimits, rules, seccomp, server
@@ -39,31 +37,34 @@ class Prepared:
         Landlock refuses writing to it. Becoming dumpable comes after the filter: from there on
         there is nothing to gain by taking this process over.
         """
-        server.restore_signals()
-        with _layer("rlimits"):
+        layer = "signals"
+        try:
+            server.restore_signals()
+            layer = "rlimits"
             rlimits.apply(limits)
-        with _layer("noNewPrivs"):
+            layer = "noNewPrivs"
             linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-        if self.program is not None:
-            with _layer("seccomp"):
+            if self.program is not None:
+                layer = "seccomp"
                 self.program.install()
-        if self.oom_score:
-            with _layer("oomScoreAdj"):
-                linux.prctl(linux.PR_SET_DUMPABLE, 1)
-                server.set_oom_score()
-        if self.ruleset is None:
-            # Nothing else keeps other executions from /proc/PID/mem. A program started by exec
-            # is dumpable again whatever we do; `probe` says so.
-            with _layer("dumpable"):
-                linux.prctl(linux.PR_SET_DUMPABLE, 0)
-            return
-        with _layer("dumpable"):
+            layer = "dumpable"
             linux.prctl(linux.PR_SET_DUMPABLE, 1)
-        with _layer("landlock"):
+            if self.oom_score:
+                layer = "oomScoreAdj"
+                server.set_oom_score()
+            if self.ruleset is None:
+                # Nothing else keeps other executions from /proc/PID/mem. A program started by
+                # exec is dumpable again whatever we do; `probe` says so.
+                layer = "dumpable"
+                linux.prctl(linux.PR_SET_DUMPABLE, 0)
+                return
+            layer = "landlock"
             landlock.restrict_self(self.ruleset, self.abi)
             # The ruleset is one object shared with the fork server: user code holding it could
             # add rules to it, and the next execution would get them.
             os.close(self.ruleset)
+        except (OSError, ValueError) as error:
+            raise ConfinementError(layer, str(error)) from error
 
 
 def prepare(policy: ConfinementPolicy) -> Prepared:
@@ -74,8 +75,10 @@ def prepare(policy: ConfinementPolicy) -> Prepared:
     found = findings()
     ruleset = None
     if found.landlock_abi:
-        with _layer("landlock"):
+        try:
             ruleset = landlock.build(found.landlock_abi, policy.writable, policy.network_none)
+        except OSError as error:
+            raise ConfinementError("landlock", str(error)) from error
     program = None
     machine = seccomp.this_machine()
     if found.seccomp and machine is not None:
@@ -84,11 +87,3 @@ def prepare(policy: ConfinementPolicy) -> Prepared:
         table = rules.rules_for(policy.network_none, protected)
         program = seccomp.Filter(seccomp.assemble(table, machine))
     return Prepared(ruleset, found.landlock_abi, program, found.oom_score)
-
-
-@contextmanager
-def _layer(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise ConfinementError(name, str(error)) from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,10 @@ from paddock_api.reasons import ExecutionState as State
 from paddock_runtime.server.journal import Line
 from paddock_runtime.server.output import Kept
 from paddock_runtime.server.running import Run
+
+
+ReadOutput = Callable[[list[int], int, int], bytes | None]
+"""(segment and offset of a record's output, bytes to skip, bytes to read)."""
 
 
 @dataclass(slots=True)
@@ -47,6 +52,24 @@ class End:
     stdout: Kept = Kept()
     stderr: Kept = Kept()
 
+    @property
+    def size(self) -> int:
+        """Bytes of output that it holds."""
+        return sum(len(kept.head) + len(kept.tail) for kept in (self.stdout, self.stderr))
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], read: ReadOutput) -> "End":
+        """Read back. Output whose segment is gone counts as omitted."""
+        facts = Execution.model_validate(record["facts"])
+        kept = []
+        skip = 0
+        for head, tail, total in record.get("streams", []):
+            data = read(record["at"], skip, head + tail) if head + tail else b""
+            skip += head + tail
+            data = data if data is not None and len(data) == head + tail else b""
+            kept.append(Kept(data[:head], data[head:], total))
+        return cls(facts, *kept)
+
 
 def digest(request: ExecutionRequest) -> str:
     """Equal for equal requests."""
@@ -66,16 +89,14 @@ def accepted_record(entry: Entry) -> dict[str, Any]:
     }
 
 
-def end_record(number: int, end: End) -> tuple[dict[str, Any], bytes]:
+def end_record(end: End) -> tuple[dict[str, Any], bytes]:
     """The journal line and the bytes that go beside it."""
     facts = end.facts.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"stdout", "stderr"}
     )
-    streams = [
-        [len(kept.head), len(kept.tail), kept.total] for kept in (end.stdout, end.stderr)
-    ]
-    record = {"type": "ended", "id": end.facts.id, "number": number, "facts": facts}
-    if any(kept.total for kept in (end.stdout, end.stderr)):
-        record["streams"] = streams
-    output = end.stdout.head + end.stdout.tail + end.stderr.head + end.stderr.tail
-    return record, output
+    record = {"type": "ended", "id": end.facts.id, "facts": facts}
+    if end.stdout.total or end.stderr.total:
+        record["streams"] = [
+            [len(kept.head), len(kept.tail), kept.total] for kept in (end.stdout, end.stderr)
+        ]
+    return record, end.stdout.head + end.stdout.tail + end.stderr.head + end.stderr.tail

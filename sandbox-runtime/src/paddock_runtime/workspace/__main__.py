@@ -11,5 +11,9 @@ def _serve() -> int:
     return serve()
 
 
+def main() -> int:
+    return supervise(_serve)
+
+
 if __name__ == "__main__":
-    os._exit(supervise(_serve))
+    os._exit(main())

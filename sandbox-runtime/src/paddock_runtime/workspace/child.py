@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from .python_main import run_main
+from .python_main import prepare_main, rehearse, run_main
 
 ARGUMENT_BYTES = 100_000
 """Longer code goes to a shell by descriptor: the kernel refuses an argument of 128 KiB."""
@@ -22,7 +22,11 @@ SHELLS = ("bash", "sh")
 
 
 def stand_by(
-    channel: socket.socket, enter: Callable[[], None], keep: int | None, directory: str
+    channel: socket.socket,
+    enter: Callable[[], None],
+    keep: int | None,
+    base_environment: dict[str, str],
+    directory: str,
 ) -> NoReturn:
     """Body of the child. `enter` confines it; `keep` is a descriptor that `enter` needs."""
     try:
@@ -32,32 +36,37 @@ def stand_by(
         os.umask(0o022)
         _close_all_but(channel.fileno(), keep)
         enter()
+        for name in [name for name in sys.modules if name.split(".")[0] == "paddock_runtime"]:
+            del sys.modules[name]
+        rehearse(base_environment, directory)
         header, descriptors, _, _ = socket.recv_fds(channel, 4096, 4)
         if not header:
             os._exit(0)
-        _become(channel, json.loads(header), descriptors, directory)
+        _become(channel, json.loads(header), descriptors, base_environment)
     except BaseException as error:
         _fail(channel, 126, f"the workspace could not start it: {error}")
     os._exit(126)
 
 
 def _become(
-    channel: socket.socket, header: dict[str, Any], descriptors: list[int], directory: str
+    channel: socket.socket,
+    header: dict[str, Any],
+    descriptors: list[int],
+    base_environment: dict[str, str],
 ) -> None:
     request_file, stdout, stderr, *stdin = descriptors
     size = os.fstat(request_file).st_size
     request = json.loads(os.pread(request_file, size, 0))
+    environment = {**base_environment, **request["env"]}
     os.dup2(stdin[0] if stdin else os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     _close_all_but(channel.fileno(), None)
-    os.chdir(directory)
-    for name in [name for name in sys.modules if name.split(".")[0] == "paddock_runtime"]:
-        del sys.modules[name]
     if header["python"]:
+        prepare_main(environment)
         channel.close()
-        run_main(request["code"], request["env"], directory)
-    _exec(channel, _argv(request), request["env"])
+        run_main(request["code"])
+    _exec(channel, _argv(request), environment)
 
 
 def _argv(request: dict[str, Any]) -> list[str]:

@@ -164,6 +164,7 @@ class ForkServer:
                 theirs,
                 lambda: self._prepared.enter(self._limits(mark)),
                 self._prepared.ruleset,
+                self._environment,
                 self._settings.workspace_dir,
             )
         theirs.close()

@@ -22,27 +22,40 @@ from typing import Any, NoReturn, TextIO
 
 FILE_NAME = "<main>"
 ARGV0 = "main.py"
+BUFFER_BYTES = 4096 if sys.version_info < (3, 14) else io.DEFAULT_BUFFER_SIZE
+"""What the interpreter gives a pipe."""
 FLUSH_SIGNAL = signal.SIGRTMAX
 """Sent before SIGKILL: print what is buffered, then end. Unknown to anyone else's program."""
 
 
-def run_main(code: str, environment: Mapping[str, str], directory: str) -> NoReturn:
-    """Run `code` as `__main__` in `directory`, with descriptors 0, 1 and 2 in place."""
-    before = set(sys.modules)
-    _use_environment(environment, directory)
-    _open_streams(unbuffered=bool(environment.get("PYTHONUNBUFFERED")))
-    signal.signal(FLUSH_SIGNAL, _flush_and_die)
-    signal.signal(signal.SIGXCPU, _flush_and_die)
-    _finish(_execute(code), before)
+def rehearse(environment: Mapping[str, str], directory: str) -> None:
+    """In a child that stands by: everything that does not depend on the execution.
 
-
-def _use_environment(environment: Mapping[str, str], directory: str) -> None:
+    Running a trivial program to its end also makes this process's own copies of the memory that
+    the real one will write to, which is where most of the time goes after a fork.
+    """
     os.environ.clear()
     os.environ.update(environment)
-    time.tzset()
+    os.chdir(directory)
     sys.argv = [ARGV0]
-    extra = [path for path in environment.get("PYTHONPATH", "").split(":") if path]
-    sys.path[:0] = [directory, *extra]
+    sys.path.insert(0, directory)
+    _open_streams()
+    _execute("0")
+    _forget_modules(set(sys.modules))
+    gc.freeze()
+
+
+def prepare_main(environment: Mapping[str, str]) -> None:
+    """After `rehearse`, once the execution's own environment is known and 0, 1, 2 are its own."""
+    changed = {
+        name: value for name, value in environment.items() if os.environ.get(name) != value
+    }
+    os.environ.update(changed)
+    if "TZ" in changed:
+        time.tzset()
+    sys.path[1:1] = [path for path in changed.get("PYTHONPATH", "").split(":") if path]
+    if changed.get("PYTHONUNBUFFERED"):
+        _open_streams(unbuffered=True)
     user_site = _user_site()
     if user_site:
         import site
@@ -51,6 +64,14 @@ def _use_environment(environment: Mapping[str, str], directory: str) -> None:
     random = sys.modules.get("numpy.random")
     if random is not None:  # the module's global generator was copied with the fork
         random.seed()
+    signal.signal(FLUSH_SIGNAL, _flush_and_die)
+    signal.signal(signal.SIGXCPU, _flush_and_die)
+
+
+def run_main(code: str) -> NoReturn:
+    """Run `code` as `__main__` and end the process as the interpreter would."""
+    before = set(sys.modules)
+    _finish(_execute(code), before)
 
 
 def _user_site() -> str | None:
@@ -61,23 +82,21 @@ def _user_site() -> str | None:
     return place if os.path.isdir(place) else None  # noqa: PTH112
 
 
-def _open_streams(unbuffered: bool) -> None:
+def _open_streams(unbuffered: bool = False) -> None:
     """As the interpreter makes them for pipes; the fork server's own are never used."""
 
-    def text(descriptor: int, name: str, errors: str) -> TextIO:
+    def text(descriptor: int, name: str, errors: str) -> Any:
         mode = "r" if descriptor == 0 else "w"
         raw = io.FileIO(descriptor, mode, closefd=False)
         raw.name = name
-        terminal = raw.isatty()
-        buffer: Any = io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
-        if unbuffered and descriptor:
-            buffer = raw
+        kind = io.BufferedReader if descriptor == 0 else io.BufferedWriter
+        buffer: Any = raw if unbuffered and descriptor else kind(raw, BUFFER_BYTES)
         stream = io.TextIOWrapper(
             buffer,
             encoding="utf-8",
             errors=errors,
             newline="\n",
-            line_buffering=terminal or descriptor == 2,
+            line_buffering=descriptor == 2,
             write_through=unbuffered,
         )
         stream.mode = mode  # type: ignore[misc]
@@ -162,9 +181,7 @@ def _finish(status: int, before: set[str]) -> NoReturn:
         except BaseException as error:
             _print_exception(type(error), error, error.__traceback__)
     _flush(sys.stdout)
-    for name in set(sys.modules) - before | {"__main__"}:
-        sys.modules.pop(name, None)
-    gc.collect()
+    _forget_modules(before)
     if not _flush(sys.stdout) and status == 0:
         status = 120
     _flush(sys.stderr)
@@ -172,6 +189,13 @@ def _finish(status: int, before: set[str]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     os._exit(status)
+
+
+def _forget_modules(before: set[str]) -> None:
+    """Finalize what the program's modules hold, `__main__` included."""
+    for name in set(sys.modules) - before | {"__main__"}:
+        sys.modules.pop(name, None)
+    gc.collect()
 
 
 def _flush(stream: TextIO | None) -> bool:

@@ -1,0 +1,178 @@
+"""How sessions end: by their steps, by their deadline, with their sandbox."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from paddock_api.base import format_time
+from paddock_api.conditions import ConditionReason as R
+from paddock_api.messages import Execution
+from paddock_api.reasons import ExecutionReason
+from paddock_api.session import AgentSessionSpec
+from paddock_operator.plan import session_status, steps
+from paddock_operator.plan.actions import Action, Delete, Emit, Key, Plan
+from paddock_operator.plan.evidence import PodEnd
+from paddock_operator.plan.session_input import SessionObserved
+from paddock_operator.plan.session_status import Draft, Outcome
+from paddock_operator.plan.steps import StepStatus
+from paddock_operator.plan.views import ObjectView
+
+RUNTIME_GRACE = timedelta(seconds=15)
+"""How long after expiresAt the operator leaves the end to the runtime's own clock: its grace
+for a last answer, the kubelet's status and a watch. After that it deletes the sandbox itself."""
+DEADLINE_SLACK = timedelta(seconds=2)
+"""An end this close to expiresAt was brought by the deadline: creationTimestamp has whole
+seconds, and the runtime counts from when it was told."""
+
+
+def outcome_of(draft: Draft, progress: steps.Progress, now: datetime) -> Outcome | None:
+    """The session's end, if its steps say so."""
+    assert draft.expires_at is not None
+    if (stopped := progress.stopped_by) is not None:
+        if (
+            stopped.get("reason") == ExecutionReason.CANCELLED
+            and now >= draft.expires_at - DEADLINE_SLACK
+        ):
+            return deadline(draft)
+        return Outcome(False, R.STEP_FAILED, _step_sentence(stopped))
+    if draft.steps and progress.done == len(draft.steps):
+        count, failed = len(draft.steps), len(progress.failed)
+        if failed:
+            return Outcome(
+                True, R.COMPLETED, f"{count} of {count} steps ran, {failed} failed and may."
+            )
+        return Outcome(True, R.COMPLETED, f"{count} of {count} steps succeeded.")
+    return None
+
+
+def deadline(draft: Draft) -> Outcome:
+    when = f" at {format_time(draft.expires_at)}" if draft.expires_at else ""
+    if draft.steps:
+        return Outcome(
+            False,
+            R.DEADLINE_EXCEEDED,
+            f"the session reached its maxDuration{when} with steps unfinished. "
+            "Raise spec.lifetime.maxDuration or do less.",
+        )
+    return Outcome(None, R.EXPIRED, f"the session reached its maxDuration{when}.")
+
+
+def after_end(
+    seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, end: PodEnd, now: datetime
+) -> Plan:
+    """The sandbox is no more: what its steps became, and what that makes of the session."""
+    statuses = list(draft.steps)
+    current = steps.progress(spec, statuses).current
+    events: list[Emit] = []
+    if current is not None:
+        statuses = replace_step(statuses, _last_words(seen, current, end))
+        events = step_events(seen, statuses, current)
+    after = steps.progress(spec, statuses)
+    draft = replace(draft, steps=statuses, stopped_by=after.stopped_by)
+    expired = draft.expires_at is not None and now >= draft.expires_at - DEADLINE_SLACK
+    if statuses and after.stopped_by is None and after.done == len(statuses):
+        outcome = outcome_of(draft, after, now)
+        assert outcome is not None
+    elif end.reason is R.DEADLINE_EXCEEDED or (end.reason is R.SANDBOX_LOST and expired):
+        outcome = deadline(draft)
+    else:
+        outcome = Outcome(
+            False, end.reason, f"{end.message} Create the session again to start over."
+        )
+    return finish(seen, draft, outcome, now, events)
+
+
+def _last_words(seen: SessionObserved, current: StepStatus, end: PodEnd) -> StepStatus:
+    """The running step's end: the runtime's answer if one arrived, its termination message, or
+    the plain fact that nobody can say."""
+    wanted = str(current.get("executionId"))
+    answer = seen.results.get(wanted)
+    if isinstance(answer, Execution):
+        return steps.finished(current, answer)
+    for execution in end.executions:
+        if execution.id == wanted:
+            return steps.finished(current, execution)
+    if end.reason is R.DEADLINE_EXCEEDED:
+        return steps.lost(current, ExecutionReason.CANCELLED, end.message)
+    return steps.lost(current, ExecutionReason.SANDBOX_LOST, end.message)
+
+
+def overdue(
+    seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, now: datetime
+) -> Plan | None:
+    """The runtime should have ended itself and has not been seen to: end it from here."""
+    if draft.expires_at is None or now < draft.expires_at + RUNTIME_GRACE:
+        return None
+    end = PodEnd(R.DEADLINE_EXCEEDED, "the runtime did not end at maxDuration; it was deleted.")
+    return after_end(seen, draft, spec, end, now)
+
+
+def finish(
+    seen: SessionObserved,
+    draft: Draft,
+    outcome: Outcome,
+    now: datetime,
+    events: Sequence[Emit] = (),
+) -> Plan:
+    session = seen.session
+    write = session_status.patch(draft.end(outcome), now)
+    assert write is not None
+    kind = "Warning" if outcome.succeeded is False else "Normal"
+    told = Emit(session_key(session), session.uid, kind, outcome.reason, outcome.message)  # type: ignore[arg-type]
+    return Plan((write, *events, told, *release(seen)))
+
+
+def release(seen: SessionObserved) -> tuple[Action, ...]:
+    """Delete our sandbox: its results are in status, or the session ended without it."""
+    sandbox = seen.sandbox
+    if sandbox is None or sandbox.deleting or not sandbox.owned_by(seen.session.uid):
+        return ()
+    return (Delete(Key("Sandbox", sandbox.namespace, sandbox.name), sandbox.uid),)
+
+
+def close_running(draft: Draft, reason: ExecutionReason) -> Draft:
+    closed = [
+        steps.lost(step, reason, "the sandbox could not be configured.")
+        if step.get("state") == "Running"
+        else step
+        for step in draft.steps
+    ]
+    return replace(draft, steps=closed)
+
+
+def replace_step(statuses: Sequence[StepStatus], new: StepStatus) -> list[StepStatus]:
+    return [new if status["name"] == new["name"] else status for status in statuses]
+
+
+def _step_sentence(step: StepStatus) -> str:
+    said = f"step {step['name']}: {step.get('reason')}"
+    if "exitCode" in step:
+        said += f" with exit code {step['exitCode']}"
+    if "signal" in step:
+        said += f" by {step['signal']}"
+    if "message" in step:
+        said += f": {step['message']}"
+    return f"{said}. Read status.steps for its output."
+
+
+def step_events(
+    seen: SessionObserved, statuses: Sequence[StepStatus], was: StepStatus
+) -> list[Emit]:
+    """One event for a step that has just failed; successes are told by the last one."""
+    now = next(status for status in statuses if status["name"] == was["name"])
+    if not steps.is_finished(now) or steps.succeeded(now):
+        return []
+    session = seen.session
+    return [Emit(session_key(session), session.uid, "Warning", "StepFailed", _step_sentence(now))]
+
+
+def stored_reason(condition: Mapping[str, object]) -> R:
+    """A stored reason; one that another version wrote reads as SandboxLost."""
+    try:
+        return R(str(condition.get("reason")))
+    except ValueError:
+        return R.SANDBOX_LOST
+
+
+def session_key(session: ObjectView) -> Key:
+    return Key("AgentSession", session.namespace, session.name)

@@ -1,0 +1,16 @@
+"""Entry point of the untrusted container: `python3 -I /opt/paddock/bin/workspace.py`.
+
+Paddock's library folder is on the path only while Paddock imports its own modules: user code
+must not find them, nor what they depend on, among its own.
+"""
+
+import os
+import sys
+
+sys.path.insert(
+    0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "lib")
+)
+
+from paddock_runtime.workspace.__main__ import main
+
+os._exit(main())

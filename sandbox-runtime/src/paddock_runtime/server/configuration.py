@@ -1,0 +1,135 @@
+"""What the sandbox was told when it was claimed: environment, files, remaining life."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from paddock_api.messages import Configure, Configured, SandboxSettings
+from paddock_runtime import protocol
+from paddock_runtime.server.control import WorkspaceLink
+from paddock_runtime.server.dispatcher import sealed_memfd
+from paddock_runtime.server.journal import Journal
+from paddock_runtime.server.lifetime import Lifetime
+from paddock_runtime.server.problems import ProblemError, invalid
+
+CONNECT_PATIENCE = 5.0
+WRITE_PATIENCE = 20.0
+
+
+class Configuration:
+    """Takes effect once; a repeat only moves the deadline."""
+
+    def __init__(
+        self, settings: SandboxSettings, link: WorkspaceLink, journal: Journal, lifetime: Lifetime
+    ) -> None:
+        self._link = link
+        self._journal = journal
+        self._lifetime = lifetime
+        self._template_env = {pair.name: pair.value for pair in settings.env}
+        self._session_env: dict[str, str] = {}
+        self._digest: str | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._written: asyncio.Future[str | None] | None = None
+
+    def environment(self) -> Mapping[str, str]:
+        """The template's env under the session's."""
+        return {**self._template_env, **self._session_env}
+
+    async def configure(self, message: Configure) -> Configured:
+        """Durable, and the files are there, when this returns. Raises ProblemError."""
+        check_files(message)
+        wanted = _digest(message)
+        async with self._one_at_a_time:
+            if self._digest not in (None, wanted):
+                raise ProblemError(
+                    409,
+                    "AlreadyConfigured",
+                    "sessionUid, env or files differ from what this sandbox was configured with; "
+                    "it serves one session, so take another sandbox",
+                )
+            repeated = self._digest is not None
+            if not repeated and message.files:
+                await self._write_files(message)
+            deadline = self._lifetime.configure(message.expires_in_ms, message.idle_timeout_ms)
+            self._session_env = {pair.name: pair.value for pair in message.env}
+            self._digest = wanted
+            record = {
+                "type": "configured",
+                "digest": wanted,
+                "env": self._session_env,
+                "lifetime": deadline,
+            }
+            try:
+                await self._journal.append(record)
+            except OSError as error:
+                raise ProblemError(
+                    503, "JournalUnavailable", f"configure may be sent again: {error.strerror}"
+                ) from error
+        return Configured(files=len(message.files), repeated=repeated)
+
+    def restore(self, records: list[tuple[dict[str, Any], Any]]) -> None:
+        for record, _ in records:
+            if record["type"] == "configured":
+                self._digest, self._session_env = record["digest"], record["env"]
+                self._lifetime.restore(record["lifetime"])
+
+    def files_written(self, message: protocol.FilesWritten) -> None:
+        if self._written is not None and not self._written.done():
+            self._written.set_result(message.error)
+
+    def workspace_lost(self) -> None:
+        self.files_written(protocol.FilesWritten("the workspace died while writing files"))
+
+    async def _write_files(self, message: Configure) -> None:
+        await self._connected()
+        listed = [{"path": file.path, "content": file.content} for file in message.files]
+        payload = sealed_memfd(json.dumps(listed).encode())
+        self._written = asyncio.get_running_loop().create_future()
+        try:
+            self._link.send(protocol.WriteFiles(), [payload])
+            async with asyncio.timeout(WRITE_PATIENCE):
+                error = await self._written
+        except TimeoutError:
+            error = "the workspace did not write the files in time"
+        finally:
+            os.close(payload)
+            self._written = None
+        if error is not None:
+            raise ProblemError(422, "FileNotWritten", f"files: {error}")
+
+    async def _connected(self) -> None:
+        deadline = asyncio.get_running_loop().time() + CONNECT_PATIENCE
+        while not self._link.connected:
+            if asyncio.get_running_loop().time() > deadline:
+                raise ProblemError(
+                    503,
+                    "WorkspaceNotReady",
+                    "the workspace is not connected yet; wait for /readyz and send it again",
+                    Retry_After="1",
+                )
+            await asyncio.sleep(0.01)
+
+
+def check_files(message: Configure) -> None:
+    """Plain relative paths that stay inside, each once. Raises 422 InvalidRequest."""
+    seen: set[str] = set()
+    for index, file in enumerate(message.files):
+        parts = file.path.split("/")
+        if any(part in ("", ".", "..") or "\0" in part for part in parts):
+            raise invalid(
+                f"files.{index}.path: {file.path[:80]!r} is not a plain relative path inside "
+                "the workspace, such as data/in.csv"
+            )
+        if any(len(part.encode()) > 255 for part in parts):
+            raise invalid(f"files.{index}.path: a name in it is longer than 255 bytes")
+        if file.path in seen:
+            raise invalid(f"files.{index}.path: {file.path[:80]!r} is there twice")
+        seen.add(file.path)
+
+
+def _digest(message: Configure) -> str:
+    same = message.model_dump_json(include={"session_uid", "env", "files"})
+    return hashlib.sha256(same.encode()).hexdigest()[:32]

@@ -1,0 +1,210 @@
+"""Sends executions to the workspace, as many at once as may run, and collects their ends."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from paddock_api.messages import Execution, Limits
+from paddock_api.reasons import ExecutionReason as Reason
+from paddock_api.reasons import ExecutionState as State
+from paddock_runtime import protocol
+from paddock_runtime.server import logs
+from paddock_runtime.server.control import WorkspaceLink
+from paddock_runtime.server.decide import Evidence, decide
+from paddock_runtime.server.output import Kept
+from paddock_runtime.server.records import End, Entry, now
+from paddock_runtime.server.running import Run, RunLimits
+
+KILL_PATIENCE = 5.0
+"""Seconds after which a workspace that does not end an execution is given up."""
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+class Dispatcher:
+    """`environment` gives what every execution gets; `ended` is told each end, once."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        link: WorkspaceLink,
+        environment: Callable[[], Mapping[str, str]],
+        ended: Callable[[Entry, End], None],
+    ) -> None:
+        self._limits = limits
+        self._link = link
+        self._environment = environment
+        self._ended = ended
+        self._queue: deque[Entry] = deque()
+        self._running: dict[str, Entry] = {}
+        self._patience: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def pending(self) -> int:
+        return len(self._queue)
+
+    def submit(self, entry: Entry) -> None:
+        self._queue.append(entry)
+        self.pump()
+
+    def pump(self) -> None:
+        """Start what waits and may run now."""
+        while (
+            self._queue and self._link.connected and len(self._running) < self._limits.concurrency
+        ):
+            entry = self._queue.popleft()
+            try:
+                self._dispatch(entry)
+            except OSError as error:
+                self._running.pop(entry.id, None)
+                self._conclude(entry, Evidence(None, start_error=126), message=str(error))
+
+    def cancel(self, entry: Entry, message: str) -> None:
+        """Ask for the end of a pending or running execution. Ended ones stay as they are."""
+        if entry in self._queue:
+            self._queue.remove(entry)
+            entry.kill_message = message
+            self._conclude(entry, Evidence(None, kill_reason=Reason.CANCELLED))
+        elif entry.id in self._running:
+            self._kill(entry, Reason.CANCELLED, message)
+
+    def cancel_all(self, message: str) -> None:
+        for entry in [*self._queue, *self._running.values()]:
+            self.cancel(entry, message)
+
+    def workspace_ended(self, message: protocol.Ended) -> None:
+        entry = self._running.pop(message.id, None)
+        if entry is None:
+            return
+        evidence = Evidence(
+            status=message.status,
+            kill_reason=_known(message.kill_reason),
+            start_error=message.start_error,
+            oom_kills=message.oom_kills,
+            cpu_ms=message.cpu_ms,
+            cpu_limit_ms=self._limits.cpu_time_ms,
+        )
+        self._conclude(entry, evidence, message)
+        self.pump()
+
+    def workspace_lost(self) -> None:
+        """Everything that ran is over. To be called at once: the evidence goes soon."""
+        oom_kills = self._link.evidence.oom_kills() or 0
+        for entry in list(self._running.values()):
+            del self._running[entry.id]
+            before = entry.run.oom_kills if entry.run else 0
+            evidence = Evidence(
+                None, kill_reason=entry.kill_reason, oom_kills=max(0, oom_kills - before)
+            )
+            self._conclude(entry, evidence)
+
+    def _dispatch(self, entry: Entry) -> None:
+        request = entry.request
+        if request is None:
+            return
+        limits = RunLimits(
+            timeout_ms=request.timeout_ms or self._limits.timeout_ms,
+            output_bytes=self._limits.output_bytes,
+            output_idle_timeout_ms=self._limits.output_idle_timeout_ms,
+            output_kill_bytes=self._limits.output_kill_bytes,
+        )
+        entry.run = Run(limits, lambda reason, message: self._kill(entry, reason, message))
+        entry.run.oom_kills = self._link.evidence.oom_kills() or 0
+        body = {
+            "language": request.language,
+            "code": request.code,
+            "argv": request.argv,
+            "env": {**self._environment(), **{pair.name: pair.value for pair in request.env}},
+        }
+        with contextlib.ExitStack() as owned:
+            files = [sealed_memfd(json.dumps(body).encode())]
+            owned.callback(os.close, files[0])
+            entry.run.start()
+            files += entry.run.write_ends
+            if request.stdin:
+                files.append(sealed_memfd(request.stdin.encode()))
+                owned.callback(os.close, files[-1])
+            start = protocol.Start(
+                id=entry.id, python=request.language == "python", stdin=bool(request.stdin)
+            )
+            self._running[entry.id] = entry
+            entry.state, entry.started_at, entry.request = State.RUNNING, now(), None
+            self._link.send(start, files)
+        entry.run.handed_over()
+
+    def _kill(self, entry: Entry, reason: Reason, message: str) -> None:
+        if entry.kill_reason is not None or entry.id not in self._running:
+            return
+        entry.kill_reason, entry.kill_message = reason, message
+        self._link.send(protocol.Kill(entry.id, reason))
+        loop = asyncio.get_running_loop()
+        self._patience[entry.id] = loop.call_later(KILL_PATIENCE, self._give_up, entry.id)
+
+    def _give_up(self, identity: str) -> None:
+        if identity in self._running:
+            logs.error("workspace.unresponsive", execution=identity)
+            self._link.drop()
+
+    def _conclude(
+        self,
+        entry: Entry,
+        evidence: Evidence,
+        ended: protocol.Ended | None = None,
+        message: str | None = None,
+    ) -> None:
+        timer = self._patience.pop(entry.id, None)
+        if timer is not None:
+            timer.cancel()
+        stdout, stderr = Kept(), Kept()
+        duration_ms = None
+        if entry.run is not None:
+            duration_ms = round((asyncio.get_running_loop().time() - entry.run.started) * 1000)
+            stdout, stderr = entry.run.finish()
+        verdict = decide(evidence)
+        if message is None and ended is not None:
+            message = ended.message
+        if message is None and verdict.reason == evidence.kill_reason:
+            message = entry.kill_message
+        started = ended is not None and ended.start_error is None
+        facts = Execution(
+            id=entry.id,
+            state=State.FINISHED,
+            reason=verdict.reason,
+            exit_code=verdict.exit_code,
+            signal=verdict.signal,
+            message=message,
+            duration_ms=ended.duration_ms if ended else duration_ms,
+            cpu_ms=ended.cpu_ms if ended and started else None,
+            peak_memory_bytes=ended.peak_memory_bytes if ended and started else None,
+            oom_kills=evidence.oom_kills,
+            truncated=bool(stdout.omitted or stderr.omitted),
+            accepted_at=entry.accepted_at,
+            started_at=entry.started_at,
+            finished_at=now(),
+        )
+        entry.run = entry.request = None
+        self._ended(entry, End(facts, stdout, stderr))
+
+
+def sealed_memfd(data: bytes) -> int:
+    """A descriptor that holds `data`, which nobody can change or enlarge any more."""
+    descriptor = os.memfd_create("paddock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.write(descriptor, data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _known(reason: str | None) -> str | None:
+    return reason if reason in set(Reason) else None

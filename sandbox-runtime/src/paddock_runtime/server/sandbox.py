@@ -1,0 +1,152 @@
+"""The state of one sandbox put together, and how it ends."""
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from paddock_api.messages import Capabilities, SandboxSettings
+from paddock_runtime import protocol
+from paddock_runtime.server import logs
+from paddock_runtime.server.configuration import Configuration
+from paddock_runtime.server.control import WorkspaceLink
+from paddock_runtime.server.dispatcher import Dispatcher
+from paddock_runtime.server.executions import Executions
+from paddock_runtime.server.journal import Journal
+from paddock_runtime.server.lifetime import Lifetime
+from paddock_runtime.server.metrics import Metrics
+from paddock_runtime.server.problems import ProblemError
+from paddock_runtime.server.records import End, Entry
+from paddock_runtime.server.termination import termination_message
+
+END_PATIENCE = 2.0
+"""Seconds that executions get to be ended; the kubelet kills the container 5 s after SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Directories and files, from the environment."""
+
+    control: Path
+    journal: Path
+    termination_log: Path
+    workspace_uid: int | None
+
+
+class Sandbox:
+    """Needs a running loop. `start` before anything else, `end` last."""
+
+    def __init__(self, settings: SandboxSettings, places: Places) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self._places = places
+        self._journal = Journal(places.journal)
+        self.link = WorkspaceLink(places.control, places.workspace_uid, self)
+        self.executions = Executions(self._journal, self.metrics)
+        self._lifetime = Lifetime(self._busy, self.over)
+        self.configuration = Configuration(settings, self.link, self._journal, self._lifetime)
+        self._dispatcher = Dispatcher(
+            settings.limits, self.link, self.configuration.environment, self._ended
+        )
+        self.executions.dispatcher = self._dispatcher
+        self.ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.metrics.gauges = {
+            "executions_running": ("Executions running now.", lambda: self._dispatcher.running),
+            "executions_pending": ("Executions waiting.", lambda: self._dispatcher.pending),
+            "workspace_connected": ("1 while it answers.", lambda: float(self.link.connected)),
+            "workspace_connections": ("Times it connected.", lambda: self.link.connections),
+        }
+
+    async def start(self) -> None:
+        """Read the journal, then let the workspace in."""
+        records = list(self._journal.records())
+        self.configuration.restore(records)
+        await self.executions.restore(records)
+        self.link.listen()
+
+    def over(self, reason: str) -> None:
+        """The sandbox is to end; only the first reason counts."""
+        if not self.ending.done():
+            self.ending.set_result(reason)
+
+    def refuse_if_ending(self) -> None:
+        if self.ending.done():
+            raise ProblemError(
+                503,
+                "SandboxEnding",
+                f"the sandbox is ending ({self.ending.result()}) and takes no new work; "
+                "use another session",
+            )
+
+    def capabilities(self) -> Capabilities:
+        """Raises 503 before the workspace has ever connected."""
+        hello = self.link.hello
+        if hello is None:
+            raise ProblemError(
+                503,
+                "WorkspaceNotReady",
+                "the workspace has not said yet what its node enforces; wait for /readyz",
+                Retry_After="1",
+            )
+        oom_evidence = self.link.evidence.oom_kills() is not None
+        return Capabilities.model_validate({**hello.capabilities, "oomEvidence": oom_evidence})
+
+    async def end(self, reason: str) -> None:
+        """Cancel what runs, note every end, leave the termination message, stop the workspace."""
+        logs.info("sandbox.ending", reason=reason)
+        self._lifetime.stop()
+        self._dispatcher.cancel_all(f"the sandbox ended ({reason})")
+        deadline = time.monotonic() + END_PATIENCE
+        while self._dispatcher.running and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        if self._dispatcher.running:
+            self._dispatcher.workspace_lost()
+        await self.executions.settle()
+        self._leave_message(reason)
+        self.link.send(protocol.Stop())
+
+    def close(self) -> None:
+        self.link.close()
+        self._journal.close()
+
+    def workspace_connected(self) -> None:
+        logs.info("workspace.connected", connection=self.link.connections)
+        self._dispatcher.pump()
+
+    def workspace_said(self, message: protocol.Message) -> None:
+        match message:
+            case protocol.Ended():
+                self._dispatcher.workspace_ended(message)
+            case protocol.FilesWritten():
+                self.configuration.files_written(message)
+            case _:
+                logs.warning("workspace.unexpected", message=type(message).__name__)
+
+    def workspace_lost(self) -> None:
+        if not self.ending.done():
+            logs.warning("workspace.lost")
+        self._dispatcher.workspace_lost()
+        self.configuration.workspace_lost()
+
+    def _busy(self) -> bool:
+        return bool(self._dispatcher.running or self._dispatcher.pending)
+
+    def _ended(self, entry: Entry, end: End) -> None:
+        self._lifetime.used()
+        self.executions.ended(entry, end)
+
+    def _leave_message(self, reason: str) -> None:
+        ends = self.executions.all_ends()
+        newest = [self.executions.view(entry, 0) for entry in ends if entry.collected][-20:]
+        uncollected = [self.executions.view(entry, 0) for entry in ends if not entry.collected]
+        message = termination_message(reason, uncollected[:64], newest)
+        try:
+            descriptor = os.open(self._places.termination_log, os.O_WRONLY | os.O_TRUNC)
+        except OSError as error:
+            logs.warning("termination.unwritable", error=str(error))
+            return
+        try:
+            os.write(descriptor, message)
+        finally:
+            os.close(descriptor)
