@@ -47,11 +47,11 @@ class Recipe:
 #: Seconds a binary takes with an empty Go cache on 2 cores, to tell people what to expect. Most of
 #: Kubernetes is compiled for the first of its binaries.
 FIRST_TIME = {
-    "kube-apiserver": 170,
-    "kube-controller-manager": 35,
-    "kubelet": 40,
+    "kube-apiserver": 150,
+    "kube-controller-manager": 45,
+    "kubelet": 15,
     "etcd": 30,
-    "containerd": 45,
+    "containerd": 50,
     "helm": 65,
     "kubectl": 15,
 }
@@ -215,7 +215,7 @@ def _link(settings: Settings, wanted: list[Recipe], folder: Path) -> None:
 
 def _build(settings: Settings, recipe: Recipe, go: Path) -> None:
     settings.builds.mkdir(parents=True, exist_ok=True)
-    work = settings.builds / f".{recipe.name}.{os.getpid()}"
+    work = settings.builds / f".{recipe.name}.work"  # one at a time: the caller holds the lock
     shutil.rmtree(work, ignore_errors=True)
     log = settings.cache / "log" / f"build-{recipe.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from cluster import builds, images, kind, local, packages, settings
+from cluster import builds, images, kind, local, settings
 from cluster.report import ClusterError, say
 
 VERBS = {
@@ -60,7 +60,6 @@ def _run(options: argparse.Namespace) -> int:
     here = settings.from_environment()
     verb = options.verb
     if verb in ("bin", "build"):
-        packages.ensure_packages(packages.BUILD_COMMANDS)
         folder = builds.ensure_built(here)
         if verb == "bin":
             print(folder)

@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +193,28 @@ def restore_kernel_settings(settings: Settings) -> None:
     record = settings.run / "kernel-settings.json"
     if not record.is_file():
         return
-    network_is_mine, machine_is_mine = not neighbour(settings), not others(settings)
-    for name, value in json.loads(record.read_text()).items():
+    now = {name: _kernel_setting(name) for name in KERNEL_SETTINGS}
+    back = to_restore(
+        json.loads(record.read_text()),
+        now,
+        network_is_mine=not neighbour(settings),
+        machine_is_mine=not others(settings),
+    )
+    for name, value in back.items():
+        (Path("/proc/sys") / name).write_text(value)
+
+
+def to_restore(
+    saved: Mapping[str, str], now: Mapping[str, str], network_is_mine: bool, machine_is_mine: bool
+) -> dict[str, str]:
+    """Return the values to put back: not those that somebody else changed, or still needs."""
+    back = {}
+    for name, ours in KERNEL_SETTINGS.items():
         mine = network_is_mine if name.startswith("net/") else machine_is_mine
-        if mine and value not in ("", KERNEL_SETTINGS.get(name)):
-            if _kernel_setting(name) == KERNEL_SETTINGS.get(name):
-                (Path("/proc/sys") / name).write_text(value)
+        before = saved.get(name, "")
+        if mine and before not in ("", ours) and now.get(name) == ours:
+            back[name] = before
+    return back
 
 
 def pod_links() -> list[str]:

@@ -82,7 +82,7 @@ def ensure_pause(settings: Settings) -> None:
     digest = hashlib.sha256(f"{settings.pause_image}{PAUSE_C}".encode()).hexdigest()[:10]
     archive = settings.cache / "images" / f"pause-{digest}.tar"
     if not archive.is_file():
-        packages.ensure_packages(packages.BUILD_COMMANDS)
+        packages.ensure_packages(packages.PAUSE_COMMANDS)
         archive.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             source, program = Path(folder) / "pause.c", Path(folder) / "pause"
@@ -90,7 +90,7 @@ def ensure_pause(settings: Settings) -> None:
             command = ["gcc", "-static", "-Os", "-s", "-o", str(program), str(source)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
-                raise ComponentError("pause image", f"gcc failed: {done.stderr[-800:]}")
+                raise ClusterError(f"pause image: gcc failed: {done.stderr[-800:]}")
             data = one_file_image(settings.pause_image, "pause", program.read_bytes())
         temporary = archive.with_name(f".{archive.name}.{os.getpid()}")
         temporary.write_bytes(data)
@@ -121,7 +121,7 @@ def parse_images(text: str) -> dict[str, str]:
     found = {}
     for line in text.splitlines()[1:]:
         fields = line.split()
-        digest = next((field for field in fields if field.startswith("sha256:")), "")
+        digest = next((field for field in fields[1:] if field.startswith("sha256:")), "")
         if digest and "io.cri-containerd.image=managed" in line:
             found[fields[0]] = digest
     return found
@@ -130,64 +130,85 @@ def parse_images(text: str) -> dict[str, str]:
 def _import(settings: Settings, archive: Path) -> None:
     done = ctr(settings, "images", "import", str(archive))
     if done.returncode != 0:
-        raise ComponentError("load", f"{archive}: {done.stderr.strip()[-800:]}")
+        raise ClusterError(f"load: {archive}: {done.stderr.strip()[-800:]}")
 
 
-def names(archive: Path) -> list[str]:
-    """Return the full names of the images in a docker or OCI archive."""
+def contents(archive: Path) -> dict[str, str]:
+    """Return id by name of the images in an archive.
+
+    The id is the manifest's digest in an OCI archive and the configuration's in Docker's format;
+    either one decides all of the image.
+    """
     try:
         with tarfile.open(archive) as tar:
             members = {member.name.removeprefix("./"): member for member in tar}
 
             def read(name: str) -> Any:
-                file = tar.extractfile(members[name])
+                file = tar.extractfile(members[name]) if name in members else None
                 return json.load(file) if file else None
 
-            if "manifest.json" in members:
-                return [tag for image in read("manifest.json") for tag in image["RepoTags"] or []]
-            if "index.json" in members:
-                notes = [m.get("annotations", {}) for m in read("index.json")["manifests"]]
-                keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-                found = [next((n[key] for key in keys if key in n), "") for n in notes]
-                return [name for name in found if name]
+            index, manifest = read("index.json"), read("manifest.json")
+        found = _oci_contents(index or {}) or _docker_contents(manifest or [])
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise ClusterError(f"{archive} is no image archive: {error}") from error
-    raise ClusterError(f"{archive} is no image archive: neither manifest.json nor index.json")
+    if not found:
+        raise ClusterError(f"{archive}: no image with a name in it")
+    return found
+
+
+def _oci_contents(index: dict[str, Any]) -> dict[str, str]:
+    found = {}
+    for manifest in index.get("manifests", []):
+        notes = manifest.get("annotations", {})
+        for key in ("io.containerd.image.name", "org.opencontainers.image.ref.name"):
+            if key in notes:
+                found[notes[key]] = manifest["digest"]
+                break
+    return found
+
+
+def _docker_contents(manifest: list[dict[str, Any]]) -> dict[str, str]:
+    return {
+        tag: f"sha256:{Path(image['Config']).name.removesuffix('.json')}"
+        for image in manifest
+        for tag in image["RepoTags"] or []
+    }
+
+
+def is_loaded(present: dict[str, str], name: str, identity: str) -> bool:
+    """Whether containerd has that very image by that name.
+
+    The CRI plugin also lists every image by its configuration's digest. A short name gets the
+    name of a default registry put before it.
+    """
+    digests_of_it = {identity, present.get(identity)}
+    full = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+    return any(
+        digest in digests_of_it
+        for other, digest in present.items()
+        if other == full or other.endswith(f"/{full}")
+    )
 
 
 def load(settings: Settings, archives: list[Path]) -> None:
-    """Import archives, each once: a second load of the same bytes does nothing."""
-    record = settings.run / "loaded.json"
-    loaded: dict[str, dict[str, str]] = {}
-    if record.is_file():
-        loaded = json.loads(record.read_text())
+    """Import archives, unless their images are there already."""
     for archive in archives:
         started = time.monotonic()
-        wanted = names(archive)
-        with archive.open("rb") as file:
-            key = hashlib.file_digest(file, "sha256").hexdigest()
-        present = digests(settings)
-        before = loaded.get(key, {})
-        if before and all(present.get(name) == digest for name, digest in before.items()):
-            say(f"{archive.name}: already loaded ({', '.join(before)})")
+        wanted = contents(archive)
+        if not _missing(settings, wanted):
+            say(f"{archive.name}: already loaded ({', '.join(wanted)})")
             continue
         _import(settings, archive)
-        found = _wait_for(settings, wanted)
-        loaded[key] = found
-        temporary = record.with_name(f".{record.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(loaded, indent=1))
-        temporary.rename(record)
-        say(f"{archive.name}: loaded {', '.join(found)}: {duration(time.monotonic() - started)}")
+        # The kubelet finds an image a moment after its import.
+        deadline = time.monotonic() + 10
+        while missing := _missing(settings, wanted):
+            if time.monotonic() > deadline:
+                log = settings.logs / "containerd.log"
+                raise ComponentError("containerd", f"imported, but does not list {missing}", log)
+            time.sleep(0.05)
+        say(f"{archive.name}: loaded {', '.join(wanted)}: {duration(time.monotonic() - started)}")
 
 
-def _wait_for(settings: Settings, wanted: list[str]) -> dict[str, str]:
-    """Wait until the kubelet would find the images, which is a moment after the import."""
-    deadline = time.monotonic() + 10
-    while True:
-        present = digests(settings)
-        if all(name in present for name in wanted):
-            return {name: present[name] for name in wanted}
-        if time.monotonic() > deadline:
-            missing = ", ".join(name for name in wanted if name not in present)
-            raise ComponentError("containerd", f"imported, but does not list {missing}")
-        time.sleep(0.05)
+def _missing(settings: Settings, wanted: dict[str, str]) -> list[str]:
+    present = digests(settings)
+    return [name for name, identity in wanted.items() if not is_loaded(present, name, identity)]

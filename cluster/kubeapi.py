@@ -125,8 +125,8 @@ def problem(settings: Settings, component: str, timeout: float = TIMEOUT) -> str
             "kube-proxy": (LOOPBACK, 10256, False),
         }[component]
         # Those two sign a certificate of their own at every start; nothing secret is asked here.
-        context = ssl._create_unverified_context() if secure else None
-        return _get(host, port, "/healthz", context, timeout)
+        unverified = ssl._create_unverified_context() if secure else None
+        return _get(host, port, "/healthz", unverified, timeout)
     except (OSError, http.client.HTTPException, ApiError) as error:
         return str(error) or type(error).__name__
 

@@ -66,7 +66,9 @@ def up(settings: Settings) -> None:
 def _plan(settings: Settings, binaries: Path) -> tuple[list[Component], dict[Path, str]]:
     recipes = builds.recipes(settings)
     cni_bin = builds.build_folder(settings, recipes["cni"])
-    texts = files(settings, packages.which("runc") or "runc", cni_bin)
+    # Resolved, since /sbin may be a link to /usr/sbin and callers' PATHs differ in their order.
+    runc = str(Path(packages.which("runc") or "runc").resolve())
+    texts = files(settings, runc, cni_bin)
     return components(settings, binaries, texts), texts
 
 
@@ -202,15 +204,17 @@ def require_up(settings: Settings) -> None:
 def status(settings: Settings) -> bool:
     """Print a line for each component; return whether all are well."""
     found = processes.running(processes.find(settings))
-    well = settings.pki.is_dir()
+    well, answers = settings.pki.is_dir(), False
     for name in ORDER:
         process = found.get(name)
         problem = kubeapi.problem(settings, name) if process else ""
         well = well and process is not None and not problem
         state = "not running" if process is None else (problem or "healthy")
         print(f"{name:<25}{state}{f' (process {process.pid})' if process else ''}")
-    condition = kubeapi.Api(settings).node_condition() if settings.pki.is_dir() else {}
+        if name == "kube-apiserver":
+            answers = process is not None and not problem
+    condition = kubeapi.Api(settings).node_condition() if answers else {}
     well = well and condition.get("status") == "True"
-    text = "Ready" if condition.get("status") == "True" else condition.get("message", "none")
+    text = "Ready" if condition.get("status") == "True" else condition.get("message", "unknown")
     print(f"{'node ' + NODE_NAME:<25}{text}")
     return well

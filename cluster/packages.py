@@ -15,7 +15,7 @@ from cluster.settings import Settings
 
 #: command -> the Debian package that brings it. iptables is not among them: kube-proxy, the
 #: kubelet and our masquerading use nftables or nothing (see config.py), so nothing is left in it.
-BUILD_COMMANDS = {"gcc": "gcc", "openssl": "openssl"}
+PAUSE_COMMANDS = {"gcc": "gcc"}
 RUN_COMMANDS = {
     "runc": "runc",
     "nft": "nftables",

@@ -6,12 +6,13 @@ what makes somebody an administrator of the API, and the other way round.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.report import ComponentError
+from cluster.report import ClusterError
 from cluster.settings import LOOPBACK, NODE_IP, NODE_NAME, SERVICE_IP, Settings
 
 AUTHORITIES = ("ca", "etcd-ca", "front-proxy-ca")
@@ -63,6 +64,8 @@ CERTIFICATES = (
 VALID_FROM = "20200101000000Z"
 VALID_UNTIL = "20491231235959Z"
 
+_NEW_KEY = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+
 
 def authority_config(folder: Path) -> str:
     """Render the configuration of `openssl ca`, the one command of OpenSSL 3.0 that sets dates."""
@@ -96,9 +99,21 @@ def extensions(certificate: Certificate | None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def recipe() -> str:
+    """Return a hash of all that decides what the certificates say."""
+    parts = [extensions(None), *_NEW_KEY, VALID_FROM, VALID_UNTIL, *AUTHORITIES]
+    for certificate in CERTIFICATES:
+        parts += [repr(certificate), extensions(certificate)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 def ensure_pki(settings: Settings) -> None:
-    """Make all keys and certificates, in a folder that gets its name when it is complete."""
-    if settings.pki.is_dir():
+    """Make all keys and certificates, in a folder that gets its name when it is complete.
+
+    A tool that needs other certificates than it did (another name or address) makes them anew.
+    """
+    made_by = settings.pki / "recipe"
+    if made_by.is_file() and made_by.read_text() == recipe():
         return
     work = settings.pki.with_name(".pki")
     shutil.rmtree(work, ignore_errors=True)
@@ -115,10 +130,9 @@ def ensure_pki(settings: Settings) -> None:
     # The API server takes no public key out of a PKCS #8 private one.
     public = ("-pubout", "-out", "service-account.pub")
     _openssl(work, "pkey", "-in", "service-account.key", *public)
+    (work / "recipe").write_text(recipe())
+    shutil.rmtree(settings.pki, ignore_errors=True)
     work.rename(settings.pki)
-
-
-_NEW_KEY = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 
 
 def _sign(
@@ -145,4 +159,4 @@ def _openssl(work: Path, *arguments: str) -> None:
         ["openssl", *arguments], cwd=work, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise ComponentError("openssl", f"`{arguments[0]}` failed: {done.stderr.strip()[-800:]}")
+        raise ClusterError(f"`openssl {arguments[0]}` failed: {done.stderr.strip()[-800:]}")

@@ -63,7 +63,7 @@ def test_other_types_and_absurd_sizes_are_not(value: object) -> None:
 
 
 def test_both_ends_of_between_are_included() -> None:
-    adapter: TypeAdapter[Quantity] = TypeAdapter(Annotated[Quantity, Between("10m", "256")])
+    adapter: TypeAdapter[Quantity] = TypeAdapter(Annotated[Quantity, Between("10m", "256", "2")])
     assert adapter.validate_python("10m").millis == 10
     assert adapter.validate_python(256).value == 256
     for outside in ("9m", "257", 0):

@@ -111,7 +111,9 @@ class Machine:
         found = processes.running(processes.find(self.settings))
         return {name: process.pid for name, process in found.items()}
 
-    def kill(self, wanted: Callable[[processes.Process], bool], number: int = signal.SIGKILL):
+    def kill(
+        self, wanted: Callable[[processes.Process], bool], number: int = signal.SIGKILL
+    ) -> None:
         """Signal the instance's own processes that are wanted."""
         for process in processes.find(self.settings):
             if wanted(process):
@@ -126,7 +128,7 @@ class Machine:
 
     def wait_for_work(self) -> None:
         """Wait until two pods really run: seen on the machine, not only in a status."""
-        wait(lambda: len(self.containers()) >= 2 and self.work_is_available(), 90)
+        wait(lambda: len(self.containers()) == 2 and self.work_is_available(), 90)
 
     def work_is_available(self) -> bool:
         path = "jsonpath={.status.availableReplicas}/{.metadata.generation}"

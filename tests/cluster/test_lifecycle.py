@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from cluster.components import ORDER
 from cluster.images import one_file_image
+from cluster.processes import Process
 from tests.cluster.machine import IMAGE, NAMESPACE, PROGRAM, Machine
 
 pytestmark = [
@@ -107,7 +108,7 @@ def test_stopped_component_is_replaced(busy: Machine) -> None:
 
 @pytest.mark.parametrize("survivors", ["shims and pods", "pods", "nothing"])
 def test_everything_killed_at_once(busy: Machine, survivors: str) -> None:
-    def dies(process) -> bool:
+    def dies(process: Process) -> bool:
         if process.component == "pod":
             return survivors == "nothing"
         return process.main or survivors != "shims and pods"

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerialize
 from pydantic.alias_generators import to_camel
 
 from paddock_api import messages
-from paddock_api.rules import MaxBytes, rule, validations
+from paddock_api.rules import Matches, MaxBytes, rule, validations
 
 GROUP = "paddock.dev"
 VERSION = "v1alpha1"
@@ -89,7 +89,12 @@ class TemplateRef(Resource):
     """`SandboxTemplate` is looked up in the object's own namespace (the default);
     `ClusterSandboxTemplate` serves all namespaces."""
     name: Annotated[
-        str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN, examples=["python"])
+        str,
+        Field(min_length=1, max_length=253, examples=["python"]),
+        Matches(
+            DNS_SUBDOMAIN,
+            "must be the name of a template: lower case letters, digits, '-' and '.'",
+        ),
     ]
     """Name of the template. Required."""
 
@@ -109,17 +114,16 @@ class EnvVar(Resource):
 
     name: Annotated[
         str,
-        Field(
-            min_length=1,
-            max_length=256,
-            pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-            examples=["GREETING"],
+        Field(min_length=1, max_length=256, examples=["GREETING"]),
+        Matches(
+            r"^[A-Za-z_][A-Za-z0-9_]*$",
+            "must be letters, digits and '_', and not start with a digit, such as GREETING",
         ),
     ]
     """A C identifier of at most 256 characters, unique in its list, not starting with
     `PADDOCK_`. Required."""
     # The kernel takes no single string above 128 KiB, name included.
-    value: Annotated[str, MaxBytes(32768, nul=False), Field(examples=["hi"])] = ""
+    value: Annotated[str, MaxBytes(32768, nul=False, quiet=True), Field(examples=["hi"])] = ""
     """At most 32768 bytes of UTF-8 without NUL; empty when unset. Not a place for secrets:
     whoever may read this object reads it."""
 

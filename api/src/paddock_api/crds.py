@@ -10,10 +10,11 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paddock_api.base import CATEGORY, GROUP, VERSION, Object
+from paddock_api.base import CATEGORY, GROUP, VERSION, Object, Resource
 from paddock_api.rules import JsonDict
-from paddock_api.sandbox import Sandbox
+from paddock_api.sandbox import Sandbox, SandboxStatus
 from paddock_api.session import AgentSession
+from paddock_api.session_status import AgentSessionStatus
 from paddock_api.structural import structural_schema
 from paddock_api.template import ClusterSandboxTemplate, SandboxTemplate
 
@@ -51,8 +52,8 @@ class Kind:
     columns: list[Column]
     selectable: list[str] = field(default_factory=list)
     namespaced: bool = True
-    reconciled: bool = True
-    """False: nothing writes a status, so there is none."""
+    status: type[Resource] | None = None
+    """None: nothing writes one, so the schema has none and it never looks unfinished."""
 
     @property
     def name(self) -> str:
@@ -81,6 +82,7 @@ KINDS = [
         AgentSession,
         plural="agentsessions",
         short="ags",
+        status=AgentSessionStatus,
         selectable=[".spec.user", ".status.phase"],
         columns=[
             Column("Phase", ".status.phase", "The conditions in one word."),
@@ -98,6 +100,7 @@ KINDS = [
         Sandbox,
         plural="sandboxes",
         short="sbx",
+        status=SandboxStatus,
         selectable=[".spec.templateRef.name"],
         columns=[
             Column("Ready", _condition("Ready", "status"), "Whether it answers."),
@@ -116,7 +119,6 @@ KINDS = [
         plural="sandboxtemplates",
         short="sbt",
         columns=_TEMPLATE_COLUMNS,
-        reconciled=False,
     ),
     Kind(
         ClusterSandboxTemplate,
@@ -124,12 +126,11 @@ KINDS = [
         short="csbt",
         columns=_TEMPLATE_COLUMNS,
         namespaced=False,
-        reconciled=False,
     ),
 ]
 
 
-def _initial_status(kind: Kind) -> JsonDict:
+def _initial_status(model: type[Resource]) -> JsonDict:
     """What an object says before the operator saw it.
 
     Without it `kubectl wait`, Helm and GitOps tools take an object without conditions for a
@@ -148,9 +149,7 @@ def _initial_status(kind: Kind) -> JsonDict:
             {"type": "Reconciling", **condition, "status": "True"},
         ],
     }
-    if "phase" in kind.model.model_fields["status"].annotation.model_fields:  # type: ignore[union-attr]
-        status = {"phase": "Pending", **status}
-    return status
+    return {"phase": "Pending", **status} if "phase" in model.model_fields else status
 
 
 def _schema(kind: Kind) -> JsonDict:
@@ -170,9 +169,9 @@ def _schema(kind: Kind) -> JsonDict:
         "metadata": properties["metadata"],
         "spec": properties["spec"],
     }
-    if kind.reconciled:
+    if kind.status:
         own["status"] = properties["status"]
-        own["status"]["default"] = _initial_status(kind)
+        own["status"]["default"] = _initial_status(kind.status)
     schema["properties"] = own
     schema["required"] = [name for name in schema.get("required", []) if name == "spec"]
     if not schema["required"]:
@@ -191,7 +190,7 @@ def build_crd(kind: Kind) -> JsonDict:
     }
     if kind.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
-    if kind.reconciled:
+    if kind.status:
         version["subresources"] = {"status": {}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -83,7 +83,6 @@ class Duration(str):
         return {
             "type": "string",
             "pattern": DURATION_PATTERN,
-            "minLength": 2,
             "maxLength": _MAX_CHARS,
             "x-kubernetes-validations": [
                 rule(

@@ -88,10 +88,12 @@ class Quantity(str):
 
 @dataclass(frozen=True)
 class Between:
-    """`Annotated[Quantity, Between("10m", "256")]`: both ends included."""
+    """`Annotated[Quantity, Between("10m", "256", "500m or 2")]`: both ends included."""
 
     low: str
     high: str
+    such_as: str
+    """Examples for the message of whoever got it wrong."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -107,7 +109,7 @@ class Between:
                 f"string(self).matches(r'{QUANTITY_PATTERN}')"
                 f" && quantity(string(self)).compareTo(quantity('{self.low}')) >= 0"
                 f" && quantity(string(self)).compareTo(quantity('{self.high}')) <= 0",
-                f"must be a quantity from {self.low} to {self.high}, such as 2, 500m or 512Mi",
+                f"must be a quantity from {self.low} to {self.high}, such as {self.such_as}",
             )
         ]
         return schema

@@ -4,6 +4,7 @@ One declaration on a model serves both sides: pydantic checks it in Python where
 cheap, and the generator hands it to the API server, which is the one that refuses.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 JsonDict = dict[str, Any]
+
+VALIDATIONS = "x-kubernetes-validations"
+FOR_PARENT = "x-paddock-rules-for-parent"
+"""In pydantic's schema only: rules that the generator moves to the parent object."""
 
 ATOMIC: JsonDict = {"x-kubernetes-list-type": "atomic"}
 """For Field(json_schema_extra=…): server-side apply replaces the list as a whole."""
@@ -52,7 +57,7 @@ def rule(
 
 def validations(*rules: JsonDict) -> JsonDict:
     """For ConfigDict(json_schema_extra=…): the CEL rules of a whole object."""
-    return {"x-kubernetes-validations": list(rules)}
+    return {VALIDATIONS: list(rules)}
 
 
 def immutable(field: str, *, optional: bool = False) -> JsonDict:
@@ -75,29 +80,24 @@ class Rules:
     """`Annotated[T, Rules(rule(…), …)]`: CEL rules of one field, after those of its type."""
 
     def __init__(self, *rules: JsonDict) -> None:
-        self.rules = rules
+        self._rules = rules
 
     def __get_pydantic_json_schema__(
         self, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        schema = handler(core)
-        schema["x-kubernetes-validations"] = [
-            *schema.get("x-kubernetes-validations", []),
-            *self.rules,
-        ]
-        return schema
+        return _with_rules(handler(core), *self._rules)
 
 
 @dataclass(frozen=True)
-class MaxBytes:
-    """`Annotated[str, MaxBytes(n)]`: at most n bytes of UTF-8 and, with `nul=False`, no NUL.
+class Matches:
+    """`Annotated[str, Matches(pattern, "must be …")]`: a pattern, and the same in words.
 
-    Characters would be the wrong measure: what counts is what crosses the wire and what the
-    kernel is given.
+    The pattern serves editors and offline checkers; of it alone the API server would only say
+    the expression itself, which tells few people what to write.
     """
 
-    limit: int
-    nul: bool = True
+    pattern: str
+    words: str
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -107,21 +107,46 @@ class MaxBytes:
     def __get_pydantic_json_schema__(
         self, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        schema = handler(core)
-        # As many characters are a necessary condition, and bound what CEL may cost.
-        schema["maxLength"] = self.limit
+        schema = {**handler(core), "pattern": self.pattern}
+        return _with_rules(schema, rule(f"self.matches(r'{self.pattern}')", self.words))
+
+    def _check(self, text: str | None) -> str | None:
+        if text is not None and not re.fullmatch(self.pattern, text):
+            raise ValueError(self.words)
+        return text
+
+
+@dataclass(frozen=True)
+class MaxBytes:
+    """`Annotated[str, MaxBytes(n)]`: at most n bytes of UTF-8 and, with `nul=False`, no NUL.
+
+    Characters would be the wrong measure: what counts is what crosses the wire and what the
+    kernel is given. With `quiet=True` the rules stand on the parent object: the API server
+    quotes the value of the field on which a rule failed, and nobody wants to read 64 KiB of
+    it, or somebody's data in a log.
+    """
+
+    limit: int
+    nul: bool = True
+    quiet: bool = False
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         # The size that was found is not in the message: the server holds what string() of a
         # number may cost for unbounded, and refuses the rule.
-        rules = [
-            rule(
-                f"size(bytes(self)) <= {self.limit}",
-                f"must be at most {self.limit} bytes of UTF-8",
-            )
-        ]
+        size = f"must be at most {self.limit} bytes of UTF-8"
+        rules = [rule(f"size(bytes(self)) <= {self.limit}", size)]
         if not self.nul:
             rules.append(rule(r"!self.contains('\x00')", "must not hold a NUL character"))
-        schema["x-kubernetes-validations"] = rules + schema.get("x-kubernetes-validations", [])
-        return schema
+        # As many characters are a necessary condition, and bound what CEL may cost.
+        schema = {**handler(core), "maxLength": self.limit}
+        return {**schema, FOR_PARENT: rules} if self.quiet else _with_rules(schema, *rules)
 
     def _check(self, text: str | None) -> str | None:
         if text is None:
@@ -131,3 +156,13 @@ class MaxBytes:
         if not self.nul and "\0" in text:
             raise ValueError("must not hold a NUL character")
         return text
+
+
+def for_parent(field: str, entry: JsonDict) -> JsonDict:
+    """A rule of a field, rewritten for the object that has the field."""
+    expression = entry["rule"].replace("self", f"self.{field}")
+    return {**entry, "rule": f"!has(self.{field}) || {expression}", "fieldPath": f".{field}"}
+
+
+def _with_rules(schema: JsonDict, *rules: JsonDict) -> JsonDict:
+    return {**schema, VALIDATIONS: [*schema.get(VALIDATIONS, []), *rules]}

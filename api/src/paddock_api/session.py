@@ -18,7 +18,16 @@ from paddock_api.base import (
 )
 from paddock_api.durations import Duration
 from paddock_api.names import execution_id
-from paddock_api.rules import ATOMIC, MaxBytes, Rules, immutable, list_map, rule, validations
+from paddock_api.rules import (
+    ATOMIC,
+    Matches,
+    MaxBytes,
+    Rules,
+    immutable,
+    list_map,
+    rule,
+    validations,
+)
 from paddock_api.sandbox import Lifetime
 from paddock_api.session_status import AgentSessionStatus
 
@@ -58,7 +67,9 @@ class InputFile(Resource):
     ]
     """Where, relative to the workspace and inside of it; at most 1024 bytes, each part at most
     255 characters, no control characters; folders are made. Unique in the list. Required."""
-    content: Annotated[str, MaxBytes(MAX_TEXT_BYTES), Field(examples=["a,b\n1,2\n"])] = ""
+    content: Annotated[
+        str, MaxBytes(MAX_TEXT_BYTES, quiet=True), Field(examples=["a,b\n1,2\n"])
+    ] = ""
     """Its text, at most 131072 bytes of UTF-8; empty when unset."""
 
 
@@ -79,20 +90,32 @@ class Step(Resource):
         )
     )
 
-    name: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL, examples=["greet"])]
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=63, examples=["greet"]),
+        Matches(
+            DNS_LABEL,
+            "must be lower case letters, digits and '-', and start and end without '-'",
+        ),
+    ]
     """What the status and metrics of this step go by: lower case letters, digits and `-`, at
     most 63, unique in the session. Required."""
     language: Annotated[Language | None, Field(examples=["python"])] = None
     """What `code` is written in; the template must list it."""
     code: Annotated[
         str | None,
-        MaxBytes(MAX_CODE_BYTES),
+        MaxBytes(MAX_CODE_BYTES, quiet=True),
         Field(min_length=1, examples=['print("hello")']),
     ] = None
     """The program's text, 1 to 65536 bytes of UTF-8."""
     argv: Annotated[
         list[Annotated[str, MaxBytes(4096, nul=False)]] | None,
-        Rules(rule("size(self[0]) > 0", "the first entry names the program: set it")),
+        Rules(
+            rule(
+                "size(self) == 0 || size(self[0]) > 0",
+                "the first entry must name the program",
+            )
+        ),
         Field(
             min_length=1,
             max_length=MAX_ARGV,
@@ -102,7 +125,7 @@ class Step(Resource):
     ] = None
     """A program and its arguments instead of language and code; no shell is involved. 1 to 48
     entries of at most 4096 bytes each."""
-    stdin: Annotated[str, MaxBytes(MAX_TEXT_BYTES), Field(examples=["1 2 3\n"])] = ""
+    stdin: Annotated[str, MaxBytes(MAX_TEXT_BYTES, quiet=True), Field(examples=["1 2 3\n"])] = ""
     """What the program reads from its standard input, at most 131072 bytes of UTF-8; empty
     when unset."""
     timeout: Annotated[Duration | None, Field(examples=["30s"])] = None
@@ -165,8 +188,12 @@ class AgentSessionSpec(Resource):
         Field(
             min_length=1,
             max_length=253,
-            pattern=r"^[A-Za-z0-9_][A-Za-z0-9._@:+|/=~-]*$",
             examples=["alice@example.com"],
+        ),
+        Matches(
+            r"^[A-Za-z0-9_][A-Za-z0-9._@:+|/=~-]*$",
+            "must be letters, digits and any of ._@:+|/=~- and start with a letter, a digit or "
+            "'_', such as alice@example.com",
         ),
     ]
     """Whose session it is: asserted by whoever may create sessions here, and what budgets,

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from paddock_api.rules import JsonDict
+from paddock_api.rules import FOR_PARENT, VALIDATIONS, JsonDict, for_parent
 
 _NOISE = ("title", "examples", "discriminator", "const")
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
@@ -29,7 +29,8 @@ def _convert(node: JsonDict, definitions: JsonDict) -> JsonDict:
     node = _merge_reference(node, definitions)
     node = _merge_optional(node, definitions)
     result: JsonDict = {}
-    if description := _description(node):
+    default = _without_empty(node.get("default"))
+    if description := _description(node, default):
         result["description"] = description
     for key, value in node.items():
         if key in _NOISE or key in ("$defs", "description", "properties", "items", "default"):
@@ -39,11 +40,17 @@ def _convert(node: JsonDict, definitions: JsonDict) -> JsonDict:
         result["properties"] = {
             name: _convert(child, definitions) for name, child in node["properties"].items()
         }
+        moved = [
+            for_parent(name, entry)
+            for name, child in result["properties"].items()
+            for entry in child.pop(FOR_PARENT, [])
+        ]
+        if moved:
+            result[VALIDATIONS] = [*result.get(VALIDATIONS, []), *moved]
     if "items" in node:
         result["items"] = _convert(node["items"], definitions)
         result["items"].pop("description", None)
-    default = _default(node)
-    if default is not None:
+    if default not in _EMPTY:
         result["default"] = default
     if node.get("type") == "integer":
         result.setdefault("format", "int64")
@@ -71,42 +78,36 @@ def _merge_optional(node: JsonDict, definitions: JsonDict) -> JsonDict:
 def _overlay(inner: JsonDict, outer: JsonDict) -> JsonDict:
     """`outer` wins over `inner`, and rules of both apply."""
     merged = {**inner, **outer}
-    rules = "x-kubernetes-validations"
-    if rules in inner and rules in outer:
-        merged[rules] = inner[rules] + outer[rules]
+    if VALIDATIONS in inner and VALIDATIONS in outer:
+        merged[VALIDATIONS] = inner[VALIDATIONS] + outer[VALIDATIONS]
     return merged
 
 
-def _default(node: JsonDict) -> Any:
-    """The default that the API server is told, or None; without null and empty values, since
-    absent means the same and reads better.
-
-    An object's default is written out: the server checks `{}` against the object's rules
-    before it fills in what the fields say.
-    """
-    default = _without_empty(node.get("default"))
-    return None if default in _EMPTY else default
-
-
 def _without_empty(value: Any) -> Any:
+    """A default as the API server is told it: no null and nothing empty, since absent means the
+    same and reads better.
+
+    An object's default is written out and not left at `{}`, because the server checks it
+    against the object's rules before it fills in what the fields say.
+    """
     if not isinstance(value, dict):
         return value
     inner = {name: _without_empty(entry) for name, entry in value.items()}
     return {name: entry for name, entry in inner.items() if entry not in _EMPTY}
 
 
-def _description(node: JsonDict) -> str:
-    """The docstring on one line per paragraph, and the example."""
+def _description(node: JsonDict, default: Any) -> str:
+    """The docstring on one line per paragraph, then what kubectl explain would not show."""
     paragraphs = node.get("description", "").split("\n\n")
     text = "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    if default not in _EMPTY and not isinstance(default, dict):
+        text += f" Default: {_show(default)}"
     if examples := node.get("examples"):
         text += f" Example: {_show(examples[0])}"
     return text
 
 
-def _show(example: Any) -> str:
-    return example if _plain(example) else json.dumps(example, ensure_ascii=False)
-
-
-def _plain(example: Any) -> bool:
-    return isinstance(example, str) and example.isprintable()
+def _show(value: Any) -> str:
+    if isinstance(value, str) and value.isprintable():
+        return value
+    return json.dumps(value, ensure_ascii=False)

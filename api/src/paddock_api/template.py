@@ -21,7 +21,7 @@ from paddock_api.base import (
 )
 from paddock_api.durations import Duration
 from paddock_api.quantities import Between, Quantity
-from paddock_api.rules import SET, list_map, rule, validations
+from paddock_api.rules import SET, Matches, list_map, rule, validations
 
 MAX_TEMPLATE_ENV_BYTES = 16384
 # The template's env travels to the containers as JSON within one environment variable, of
@@ -31,13 +31,17 @@ MAX_TEMPLATE_ENV_BYTES = 16384
 class Resources(Resource):
     """What all executions of one sandbox may use together."""
 
-    cpu: Annotated[Quantity, Between("10m", "256"), Field(examples=["500m"])] = Quantity("500m")
-    """CPUs, 10m to 256. A tenth of it is requested from the scheduler."""
-    memory: Annotated[Quantity, Between("64Mi", "4Ti"), Field(examples=["512Mi"])] = Quantity(
-        "512Mi"
+    cpu: Annotated[Quantity, Between("10m", "256", "500m or 2"), Field(examples=["500m"])] = (
+        Quantity("500m")
     )
+    """CPUs, 10m to 256. A tenth of it is requested from the scheduler."""
+    memory: Annotated[
+        Quantity, Between("64Mi", "4Ti", "512Mi or 2Gi"), Field(examples=["512Mi"])
+    ] = Quantity("512Mi")
     """Memory of user code and its processes, 64Mi to 4Ti; requested in full."""
-    disk: Annotated[Quantity, Between("1Mi", "16Ti"), Field(examples=["1Gi"])] = Quantity("1Gi")
+    disk: Annotated[Quantity, Between("1Mi", "16Ti", "512Mi or 2Gi"), Field(examples=["1Gi"])] = (
+        Quantity("1Gi")
+    )
     """Files in the workspace, 1Mi to 16Ti."""
     processes: Annotated[int, Field(ge=8, le=32768, examples=[128])] = 128
     """Processes and threads at once, 8 to 32768."""
@@ -66,16 +70,18 @@ class Limits(Resource):
     """CPU time of one execution, over all its processes, 1ms to 168h; unlimited when unset."""
     output_idle_timeout: Annotated[Duration | None, Field(examples=["2m"])] = None
     """Ends an execution that wrote nothing for so long, 1ms to 168h; never when unset."""
-    output_bytes: Annotated[Quantity, Between("1", "16Mi"), Field(examples=["1Mi"])] = Quantity(
-        "1Mi"
-    )
+    output_bytes: Annotated[
+        Quantity, Between("1", "16Mi", "65536 or 1Mi"), Field(examples=["1Mi"])
+    ] = Quantity("1Mi")
     """Bytes kept of each output stream, half of its beginning and half of its end, 1 to 16Mi.
     More is counted and dropped; it never ends the execution."""
     output_kill_bytes: Annotated[
-        Quantity | None, Between("1", "1Ti"), Field(examples=["100Mi"])
+        Quantity | None, Between("1", "1Ti", "1048576 or 100Mi"), Field(examples=["100Mi"])
     ] = None
     """Ends an execution that wrote more bytes than this, 1 to 1Ti; never when unset."""
-    file_bytes: Annotated[Quantity | None, Between("1", "16Ti"), Field(examples=["256Mi"])] = None
+    file_bytes: Annotated[
+        Quantity | None, Between("1", "16Ti", "1048576 or 100Mi"), Field(examples=["256Mi"])
+    ] = None
     """Bytes of one file, 1 to 16Ti; unlimited (up to `resources.disk`) when unset."""
     concurrency: Annotated[int, Field(ge=1, le=256, examples=[4])] = 4
     """Executions running at once in one sandbox, 1 to 256; further ones wait."""
@@ -122,9 +128,9 @@ class SandboxTemplateSpec(Resource):
         Field(
             min_length=1,
             max_length=1024,
-            pattern=r"^[^\s]+$",
             examples=["registry.example.com/team/sandbox:1.4"],
         ),
+        Matches(r"^[^\s]+$", "must be an image reference without spaces"),
     ] = None
     """Image of the workspace container, built from Paddock's runtime image, at most 1024
     characters without spaces. Unset: the operator's runtime image."""

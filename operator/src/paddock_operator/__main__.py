@@ -1,6 +1,7 @@
 """Parse settings, put the parts together, run until told to stop."""
 
 import asyncio
+import contextlib
 import importlib.metadata
 import logging
 import signal
@@ -21,6 +22,7 @@ from paddock_operator.runtime_client.tokens import TokenIssuer
 from paddock_operator.settings import Settings, SettingsError, from_env
 from paddock_operator.telemetry import logs, metrics, tracing
 from paddock_operator.telemetry.http import HealthServer
+from paddock_operator.telemetry.sessions import Export
 
 RESTART_RULES_MINOR = 35
 """Kubernetes 1.35 has `restartPolicyRules` on by default; before, the pod would be refused."""
@@ -38,74 +40,87 @@ def main() -> None:
     metrics.BUILD_INFO.labels(importlib.metadata.version("paddock-operator")).set(1)
     try:
         asyncio.run(run(settings))
-    except ClusterError as error:
-        log.error("cannot start", extra={"error.message": str(error)})
+    except (ClusterError, OSError) as error:
+        log.error("cannot go on", extra={"error.message": str(error)})
         sys.exit(1)
 
 
 async def run(settings: Settings) -> None:
     """One life of the operator; returns after SIGTERM, raises when a part of it fails."""
-    kube = await KubeApi.connect(settings.kubeconfig)
-    api: Api = kube
-    if settings.crash_after_write is not None:
-        api = CrashingApi(kube, settings.crash_after_write)
-    stop = asyncio.Event()
+    stop, watching = asyncio.Event(), asyncio.Event()
+    _stop_on_signals(stop)
+    async with contextlib.AsyncExitStack() as closing:
+        kube = await KubeApi.connect(settings.kubeconfig)
+        closing.push_async_callback(kube.close)
+        api: Api = kube
+        if settings.crash_after_write is not None:
+            api = CrashingApi(kube, settings.crash_after_write)
+        keys = await load_or_create(api, settings.namespace)
+        runtime = RuntimeClient(TokenIssuer(keys.current))
+        closing.push_async_callback(runtime.close)
+        recorder = Recorder(api, settings.instance)
+        parts = build(
+            api,
+            runtime,
+            recorder,
+            PodSettings(
+                runtime_image=settings.runtime_image,
+                verify_keys=keys.verify_keys,
+                restart_rules=await server_minor(api) >= RESTART_RULES_MINOR,
+                image_pull_policy=settings.image_pull_policy,
+            ),
+            uid_base=settings.sandbox_uid_base,
+            workers=settings.workers,
+            export=_exporter(closing),
+        )
+        closing.push_async_callback(parts.close)
+        health = HealthServer(
+            alive=lambda: "",
+            ready=lambda: "" if parts.engine.primed and watching.is_set() else "not listed yet",
+        )
+        closing.push_async_callback(health.close)
+        port = await health.start(settings.http_port)
+        log.info("started", extra={"http_port": port, "runtime_image": settings.runtime_image})
+        await _until(stop, parts.engine.prime())
+        if not stop.is_set():
+            watch = kopf_bridge.run(
+                parts.engine.observe,
+                by_kubeconfig=settings.kubeconfig is not None,
+                ready=watching,
+            )
+            await _until(stop, parts.engine.run(), recorder.run(), watch, _rearm(stop, watching))
+    log.info("stopped")
+
+
+def _exporter(closing: contextlib.AsyncExitStack) -> Export | None:
+    """The trace exporter, imported only where OTLP is configured: it costs 15 MiB."""
+    if not tracing.enabled():
+        return None
+    from paddock_operator.telemetry.otlp import SpanExporter
+
+    exporter = SpanExporter()
+    closing.callback(exporter.close)
+    return exporter.export
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    keys = await load_or_create(api, settings.namespace)
-    runtime = RuntimeClient(TokenIssuer(keys.current))
-    exporter = None
-    if tracing.enabled():
-        from paddock_operator.telemetry.otlp import SpanExporter
 
-        exporter = SpanExporter()
-    pod_settings = PodSettings(
-        runtime_image=settings.runtime_image,
-        verify_keys=keys.verify_keys,
-        restart_rules=await server_minor(api) >= RESTART_RULES_MINOR,
-        image_pull_policy=settings.image_pull_policy,
-    )
-    recorder = Recorder(api, settings.instance)
-    parts = build(
-        api,
-        runtime,
-        recorder,
-        pod_settings,
-        uid_base=settings.sandbox_uid_base,
-        workers=settings.workers,
-        export=exporter.export if exporter is not None else None,
-    )
-    watching = asyncio.Event()
-    health = HealthServer(
-        alive=lambda: "",
-        ready=lambda: "" if parts.engine.primed and watching.is_set() else "not listed yet",
-    )
-    port = await health.start(settings.http_port)
-    log.info("started", extra={"http_port": port, "runtime_image": settings.runtime_image})
-    try:
-        await _until(stop, parts.engine.prime())
-        watch = kopf_bridge.run(
-            parts.engine.observe,
-            by_kubeconfig=settings.kubeconfig is not None,
-            stop=stop,
-            ready=watching,
-        )
-        await _until(stop, parts.engine.run(), recorder.run(), watch)
-    finally:
-        await parts.close()
-        await runtime.close()
-        await health.close()
-        await kube.close()
-        if exporter is not None:
-            exporter.close()
-        log.info("stopped")
+
+async def _rearm(stop: asyncio.Event, watching: asyncio.Event) -> None:
+    """Take the signals back, which kopf takes over when it starts.
+
+    Kopf's own way out waits five seconds for every task it did not start, which are ours;
+    cancelled from here it ends at once.
+    """
+    await watching.wait()
+    _stop_on_signals(stop)
+    await stop.wait()
 
 
 async def _until(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
-    """Run all of it until `stop` is set or the first part ends; what that raised raises here.
-
-    Kopf takes over SIGTERM when it starts: then its part is the one that ends.
-    """
+    """Run all of it until `stop` is set or the first part ends; what that raised raises here."""
     tasks = [asyncio.create_task(part) for part in (*work, _wait(stop))]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -55,16 +55,17 @@ def build_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 5
+    # Handlers only mark keys: there is nothing to wait for when a worker or the process ends.
+    settings.queueing.idle_timeout = 1
+    settings.queueing.exit_timeout = 0.2
     settings.watching.chunk_size = 500
     settings.watching.connect_timeout = 5
     settings.watching.label_selectors["", "v1", "pods"] = SANDBOX_LABEL
     return settings
 
 
-async def run(
-    observe: Observe, *, by_kubeconfig: bool, stop: asyncio.Event, ready: asyncio.Event
-) -> None:
-    """Watch until `stop` is set; `ready` is set when kopf has started its watches."""
+async def run(observe: Observe, *, by_kubeconfig: bool, ready: asyncio.Event) -> None:
+    """Watch until cancelled; `ready` is set when kopf has started its watches."""
     registry = build_registry(observe)
 
     async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -78,6 +79,5 @@ async def run(
         settings=build_settings(),
         standalone=True,
         clusterwide=True,
-        stop_flag=stop,
         ready_flag=ready,
     )

@@ -23,8 +23,8 @@ def _listen() -> socket.socket:
 
 async def _serve(listening: socket.socket) -> None:
     from aiohttp import web
-    from paddock_api.messages import SandboxSettings
 
+    from paddock_api.messages import SandboxSettings
     from paddock_runtime.server import logs
     from paddock_runtime.server.app import make_app
     from paddock_runtime.server.auth import Verifier, read_keys
@@ -42,7 +42,7 @@ async def _serve(listening: socket.socket) -> None:
         workspace_uid=int(uid) if uid else None,
     )
     sandbox = Sandbox(settings, places)
-    await sandbox.start()
+    sandbox.start()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, sandbox.over, TERMINATED)
     loop.add_signal_handler(signal.SIGINT, sandbox.over, TERMINATED)

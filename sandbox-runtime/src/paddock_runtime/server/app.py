@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from aiohttp import web
-from paddock_api.messages import Configure, ExecutionRequest, JournalPage, Message
-from paddock_api.reasons import ExecutionState as State
 from pydantic import ValidationError
 
+from paddock_api.messages import Configure, ExecutionRequest, JournalPage, Message
+from paddock_api.reasons import ExecutionState as State
 from paddock_runtime.server import logs, metrics
 from paddock_runtime.server.auth import BadToken, Verifier
 from paddock_runtime.server.problems import ProblemError, invalid, validation_detail

@@ -63,7 +63,8 @@ class Configuration:
                 "lifetime": deadline,
             }
             try:
-                await self._journal.append(record)
+                self._journal.write(record)
+                await self._journal.sync()
             except OSError as error:
                 raise ProblemError(
                     503, "JournalUnavailable", f"configure may be sent again: {error.strerror}"

@@ -12,7 +12,7 @@ from paddock_runtime.server import logs
 from paddock_runtime.server.dispatcher import Dispatcher
 from paddock_runtime.server.journal import Journal
 from paddock_runtime.server.metrics import Metrics
-from paddock_runtime.server.output import Kept, render
+from paddock_runtime.server.output import render
 from paddock_runtime.server.problems import ProblemError
 from paddock_runtime.server.records import End, Entry, accepted_record, digest, end_record, now
 
@@ -33,7 +33,8 @@ class Executions:
         self._ends: list[Entry] = []
         self._recent: OrderedDict[str, End] = OrderedDict()
         self._recent_bytes = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._unwritten: dict[str, End] = {}
+        """Ends that the disk refused; answered from memory for as long as this process lives."""
 
     async def accept(self, request: ExecutionRequest) -> tuple[Entry, bool]:
         """The execution and whether it is new. Durable when this returns.
@@ -53,7 +54,8 @@ class Executions:
         entry = Entry(request.id, digest(request), now(), request=request)
         self._entries[entry.id] = entry
         try:
-            await self._journal.append(accepted_record(entry))
+            self._journal.write(accepted_record(entry))
+            await self._journal.sync()
         except OSError as error:
             del self._entries[entry.id]
             raise ProblemError(
@@ -110,7 +112,7 @@ class Executions:
         """Its end was given to somebody."""
         if entry.state is State.FINISHED and not entry.collected:
             entry.collected = True
-            self._journal.note({"type": "collected", "id": entry.id})
+            self._note({"type": "collected", "id": entry.id})
 
     def ends_after(self, number: int, limit: int) -> list[Entry]:
         return self._ends[number : number + limit]
@@ -119,17 +121,20 @@ class Executions:
         return self._ends
 
     def ended(self, entry: Entry, end: End) -> None:
-        """Told by the dispatcher; journals and then wakes who waits."""
-        task = asyncio.create_task(self._record(entry, end))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Told by the dispatcher: into the journal, then wake who waits."""
+        record, output = end_record(end)
+        try:
+            entry.line = self._journal.write(record, output)
+            self._journal.sync()
+        except OSError as error:
+            logs.error("journal.failed", execution=entry.id, error=str(error))
+            self._unwritten[entry.id] = end
+        else:
+            self._remember(end)
+        self._count(end)
+        self._finish(entry)
 
-    async def settle(self) -> None:
-        """Until every end that is known is in the journal."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
-
-    async def restore(self, records: list[tuple[dict[str, Any], Any]]) -> None:
+    def restore(self, records: list[tuple[dict[str, Any], Any]]) -> None:
         """Take over what an earlier runtime left; what had not ended is RuntimeRestarted."""
         for record, line in records:
             entry = self._entries.get(record.get("id", ""))
@@ -151,19 +156,14 @@ class Executions:
                 accepted_at=entry.accepted_at,
                 finished_at=now(),
             )
-            await self._record(entry, End(facts))
+            self.ended(entry, End(facts))
 
-    async def _record(self, entry: Entry, end: End) -> None:
-        record, output = end_record(end)
+    def _note(self, record: dict[str, Any]) -> None:
+        """For what may be lost."""
         try:
-            entry.line = await self._journal.append(record, output)
+            self._journal.write(record)
         except OSError as error:
-            logs.error("journal.failed", execution=entry.id, error=str(error))
-            self._recent[entry.id] = end  # answered from memory as long as we live
-        else:
-            self._remember(end)
-        self._count(end)
-        self._finish(entry)
+            logs.warning("journal.failed", error=str(error))
 
     def _finish(self, entry: Entry) -> None:
         entry.state = State.FINISHED
@@ -199,7 +199,7 @@ class Executions:
     def _end(self, entry: Entry) -> End | None:
         if entry.state is not State.FINISHED:
             return None
-        recent = self._recent.get(entry.id)
+        recent = self._recent.get(entry.id) or self._unwritten.get(entry.id)
         if recent is not None:
             return recent
         if entry.line is None:

@@ -13,7 +13,6 @@ from paddock_runtime.server.journal import Line
 from paddock_runtime.server.output import Kept
 from paddock_runtime.server.running import Run
 
-
 ReadOutput = Callable[[list[int], int, int], bytes | None]
 """(segment and offset of a record's output, bytes to skip, bytes to read)."""
 

@@ -58,11 +58,11 @@ class Sandbox:
             "workspace_connections": ("Times it connected.", lambda: self.link.connections),
         }
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Read the journal, then let the workspace in."""
         records = list(self._journal.records())
         self.configuration.restore(records)
-        await self.executions.restore(records)
+        self.executions.restore(records)
         self.link.listen()
 
     def over(self, reason: str) -> None:
@@ -102,7 +102,6 @@ class Sandbox:
             await asyncio.sleep(0.01)
         if self._dispatcher.running:
             self._dispatcher.workspace_lost()
-        await self.executions.settle()
         self._leave_message(reason)
         self.link.send(protocol.Stop())
 

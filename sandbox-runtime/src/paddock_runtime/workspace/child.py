@@ -80,7 +80,7 @@ def _argv(request: dict[str, Any]) -> list[str]:
     if len(code) <= ARGUMENT_BYTES:
         return [language, "-c", request["code"]]
     script = os.memfd_create("script", 0)
-    with open(script, "wb", closefd=False) as file:  # noqa: PTH123
+    with open(script, "wb", closefd=False) as file:
         file.write(code)
     return [language, f"/dev/fd/{script}"]
 

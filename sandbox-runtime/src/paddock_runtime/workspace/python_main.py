@@ -47,9 +47,7 @@ def rehearse(environment: Mapping[str, str], directory: str) -> None:
 
 def prepare_main(environment: Mapping[str, str]) -> None:
     """After `rehearse`, once the execution's own environment is known and 0, 1, 2 are its own."""
-    changed = {
-        name: value for name, value in environment.items() if os.environ.get(name) != value
-    }
+    changed = {name: value for name, value in environment.items() if os.environ.get(name) != value}
     os.environ.update(changed)
     if "TZ" in changed:
         time.tzset()
