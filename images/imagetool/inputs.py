@@ -107,7 +107,8 @@ def recipe_files() -> list[Path]:
 
 def image_digest(image: Image, base: str) -> str:
     """The hash of everything that decides what is in the image."""
-    tops = [ROOT / part for part in (*image.packages, *image.scripts)]
+    projects = [str(Path(part).parent / "pyproject.toml") for part in image.packages]
+    tops = [ROOT / part for part in (*image.packages, *projects, *image.scripts)]
     missing = [str(top.relative_to(ROOT)) for top in tops if not source_files(top)]
     if missing:
         raise StepFailed(

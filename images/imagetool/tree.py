@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from .inputs import ARCH, IMAGES, PYTHON, ROOT, Image, cache_dir, digest_files, source_files
@@ -95,10 +96,22 @@ def stage(image: Image, context: Path) -> None:
     for top in image.packages:
         for file in source_files(ROOT / top):
             place(file, context / "paddock" / "lib" / file.relative_to(ROOT / top))
+        note_version(ROOT / top, context / "paddock" / "lib")
     for script in image.scripts:
         place(ROOT / script, context / "paddock" / "bin" / Path(script).name)
     for folder in [p for p in context.rglob("*") if p.is_dir()]:
         folder.chmod(0o755)
+
+
+def note_version(top: Path, lib: Path) -> None:
+    """What importlib.metadata reads: a source tree is copied, not installed."""
+    project = tomllib.loads((top.parent / "pyproject.toml").read_text())["project"]
+    name, version = project["name"], project["version"]
+    folder = lib / f"{name.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir()
+    note = folder / "METADATA"
+    note.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    note.chmod(0o644)
 
 
 def place(file: Path, target: Path) -> None:

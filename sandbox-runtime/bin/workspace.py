@@ -7,10 +7,9 @@ must not find them, nor what they depend on, among its own.
 import os
 import sys
 
-sys.path.insert(
-    0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "lib")
-)
+LIBRARY = f"{os.path.realpath(__file__).rsplit('/', 2)[0]}/lib"
+sys.path.insert(0, LIBRARY)
 
 from paddock_runtime.workspace.__main__ import main
 
-os._exit(main())
+os._exit(main(LIBRARY))

@@ -233,3 +233,14 @@ def template(spec: Mapping[str, Any] | None = None, *, kind: str = "SandboxTempl
 def names_of(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Their `name` or `type`, in order."""
     return [str(entry.get("name", entry.get("type"))) for entry in entries]
+
+
+def ended_text(execution_id: str, **fields: Any) -> Json:
+    """An ended execution as the runtime puts it into its termination message."""
+    return {
+        "id": execution_id,
+        "state": "Finished",
+        "reason": "Cancelled",
+        "acceptedAt": format_time(NOW),
+        **fields,
+    }

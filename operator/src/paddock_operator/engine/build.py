@@ -16,7 +16,7 @@ from paddock_operator.engine.queue import KeyQueue
 from paddock_operator.engine.store import Store
 from paddock_operator.engine.troubles import Troubles
 from paddock_operator.engine.uids import UidReservations
-from paddock_operator.plan.actions import Converse, Kind
+from paddock_operator.plan.actions import Converse, Key, Kind
 from paddock_operator.plan.pods import PodSettings
 from paddock_operator.plan.views import ObjectView
 from paddock_operator.telemetry.sessions import Export, SessionTelemetry
@@ -62,7 +62,13 @@ def build(
             return None
         return traceparent(ObjectView(session), action.execution.id.partition(".")[2])
 
-    prober = Prober(runtimes, queue.add)
+    def answered(sandbox: Key) -> None:
+        # The session at the same time as its sandbox: it need not wait for the sandbox's status.
+        obj = store.get(sandbox)
+        for key in observing.affected(sandbox, ObjectView(obj)) if obj is not None else ():
+            queue.add(key)
+
+    prober = Prober(runtimes, answered)
     conversations = Conversations(runtimes, queue.add, parent_of)
 
     def observe(kind: Kind, obj: Mapping[str, Any]) -> None:

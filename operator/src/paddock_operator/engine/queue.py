@@ -13,7 +13,8 @@ from paddock_operator.plan.actions import Key
 from paddock_operator.telemetry import metrics
 
 BACKOFF_FIRST_S = 0.05
-BACKOFF_MAX_S = 60.0
+BACKOFF_MAX_S = 20.0
+"""A user whose quota was raised waits for at most this long."""
 
 
 class KeyQueue:

@@ -14,23 +14,25 @@ from paddock_operator.telemetry import metrics
 
 Json = dict[str, Any]
 
+_INPUTS = frozenset({"steps", "files", "env"})
+
 
 class Store:
     """Objects of the watched kinds. Not a cache of the cluster: only what decisions need."""
 
     def __init__(self) -> None:
-        self._objects: dict[Key, Json] = {}
+        self._objects: defaultdict[Kind, dict[Key, Json]] = defaultdict(dict)
         self._children: defaultdict[str, set[Key]] = defaultdict(set)
 
     def put(self, key: Key, obj: Mapping[str, Any]) -> bool:
         """Take in a version of an object; False if the store knew it or a newer one."""
-        old = self._objects.get(key)
+        old = self.get(key)
         if old is not None and not _newer(obj, old):
             return False
         if old is not None:
             self._forget_child(key, old)
         slim = _slim(obj)
-        self._objects[key] = slim
+        self._objects[key.kind][key] = slim
         if (owner := ObjectView(slim).owner) is not None:
             self._children[owner.uid].add(key)
         if old is None:
@@ -39,26 +41,26 @@ class Store:
 
     def remove(self, key: Key, uid: str | None = None) -> bool:
         """Forget an object; with `uid` only if it is that one."""
-        old = self._objects.get(key)
+        old = self.get(key)
         if old is None or (uid is not None and ObjectView(old).uid != uid):
             return False
-        del self._objects[key]
+        del self._objects[key.kind][key]
         self._forget_child(key, old)
         metrics.OBJECTS.labels(key.kind).dec()
         return True
 
     def get(self, key: Key) -> Json | None:
         """The newest known version."""
-        return self._objects.get(key)
+        return self._objects[key.kind].get(key)
 
     def children(self, uid: str, kind: Kind) -> list[Json]:
         """Objects of a kind whose controller has this uid."""
         keys = self._children.get(uid, ())
-        return [self._objects[key] for key in keys if key.kind == kind]
+        return [self._objects[kind][key] for key in keys if key.kind == kind]
 
     def of_kind(self, kind: Kind) -> Iterator[tuple[Key, Json]]:
         """All objects of a kind."""
-        return ((key, obj) for key, obj in list(self._objects.items()) if key.kind == kind)
+        return iter(list(self._objects[kind].items()))
 
     def _forget_child(self, key: Key, obj: Json) -> None:
         owner = ObjectView(obj).owner
@@ -91,7 +93,8 @@ def _newer(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def _slim(obj: Mapping[str, Any]) -> Json:
-    """Without managedFields and the last-applied copy, half of an object's size."""
+    """Without managedFields and the last-applied copy, half of an object's size; of a finished
+    session without its inputs, which nobody will ask for again."""
     metadata = {k: v for k, v in (obj.get("metadata") or {}).items() if k != "managedFields"}
     annotations = metadata.get("annotations")
     if annotations:
@@ -100,4 +103,7 @@ def _slim(obj: Mapping[str, Any]) -> Json:
             for k, v in annotations.items()
             if k != "kubectl.kubernetes.io/last-applied-configuration"
         }
-    return {**obj, "metadata": metadata}
+    slim = {**obj, "metadata": metadata}
+    if ObjectView(slim).is_true("Finished") and isinstance(slim.get("spec"), Mapping):
+        slim["spec"] = {k: v for k, v in slim["spec"].items() if k not in _INPUTS}
+    return slim

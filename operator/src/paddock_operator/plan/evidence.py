@@ -4,7 +4,7 @@ Sources, strongest first: the runtime's termination message, the containers' las
 pod's own reason. A pod that is merely young proves nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -82,6 +82,8 @@ def pod_end(pod: PodView) -> PodEnd | None:
     """How the pod ended, or None while it may still answer."""
     told = _termination_message(pod)
     if told is not None:
+        if told.reason is R.TERMINATED and (asked := _who_asked(pod)) is not None:
+            return replace(asked, executions=told.executions)
         return told
     if pod.phase == "Failed" or pod.phase == "Succeeded":
         return _ended_phase(pod)
@@ -91,9 +93,18 @@ def pod_end(pod: PodView) -> PodEnd | None:
             return PodEnd(reason, _container_sentence(pod, name))
         if ended is not None and not _restartable(pod, name):
             return PodEnd(_memory_or(ended.get("reason"), reason), _container_sentence(pod, name))
-    if pod.deleting:
-        return PodEnd(R.POD_DELETED, f"pod {pod.name} was deleted by somebody else.")
-    return None
+    return _deleted(pod)
+
+
+def _deleted(pod: PodView) -> PodEnd | None:
+    if not pod.deleting:
+        return None
+    return PodEnd(R.POD_DELETED, f"pod {pod.name} was deleted by somebody else.")
+
+
+def _who_asked(pod: PodView) -> PodEnd | None:
+    """Who made the node stop a pod whose runtime only knows that it was asked to."""
+    return _pod_reason(pod) or _deleted(pod)
 
 
 def _restartable(pod: PodView, name: str) -> bool:
@@ -107,7 +118,7 @@ def _memory_or(reason: object, otherwise: R) -> R:
     return R.OOM_KILLED if reason == "OOMKilled" else otherwise
 
 
-def _ended_phase(pod: PodView) -> PodEnd:
+def _pod_reason(pod: PodView) -> PodEnd | None:
     reason = str(pod.status.get("reason") or "")
     message = str(pod.status.get("message") or "")
     if reason == "Evicted":
@@ -116,13 +127,20 @@ def _ended_phase(pod: PodView) -> PodEnd:
         return PodEnd(R.DEADLINE_EXCEEDED, f"pod {pod.name} reached its activeDeadlineSeconds.")
     if reason in ("Preempting", "Preempted", "NodeLost", "NodeShutdown", "Terminated", "Shutdown"):
         return PodEnd(R.NODE_LOST, f"pod {pod.name} ended with its node: {reason}: {message}")
+    return None
+
+
+def _ended_phase(pod: PodView) -> PodEnd:
+    if (told := _pod_reason(pod)) is not None:
+        return told
     for name in (RUNTIME, WORKSPACE):
         ended = pod.container(name).terminated
         if ended is not None and ended.get("exitCode"):
             default = R.RUNTIME_FAILED if name == RUNTIME else R.WORKSPACE_LOST
             return PodEnd(_memory_or(ended.get("reason"), default), _container_sentence(pod, name))
+    reason, message = pod.status.get("reason"), pod.status.get("message")
     return PodEnd(
-        R.SANDBOX_LOST, f"pod {pod.name} is {pod.phase}: {reason or 'no reason'} {message}"
+        R.SANDBOX_LOST, f"pod {pod.name} is {pod.phase}: {reason or 'no reason'} {message or ''}"
     )
 
 

@@ -36,7 +36,7 @@ from paddock_operator.plan.session_ends import (
 )
 from paddock_operator.plan.session_input import Refused, SessionObserved
 from paddock_operator.plan.session_status import Draft, Outcome
-from paddock_operator.plan.views import TRACE_ANNOTATION, ObjectView, get
+from paddock_operator.plan.views import TRACE_ANNOTATION, ObjectView, get, parse_time
 
 
 def plan_session(seen: SessionObserved, now: datetime) -> Plan:
@@ -51,11 +51,12 @@ def plan_session(seen: SessionObserved, now: datetime) -> Plan:
     named = session.status.get("sandbox") or {}
     if named.get("uid"):
         draft = replace(draft, sandbox=(str(named.get("name")), str(named["uid"])))
-    if isinstance(seen.template, Trouble):
-        return _without_template(seen, draft, spec, seen.template, now)
-    if draft.sandbox is None and (why := refusal(spec, seen.template)) is not None:
-        return finish(seen, draft, Outcome(False, why.reason, why.message, stalled=True), now)
-    expires_at = session.created_at + timedelta(milliseconds=max_duration_ms(spec, seen.template))
+    if draft.sandbox is None:
+        if isinstance(seen.template, Trouble):
+            return _without_template(seen, draft, spec, seen.template, now)
+        if (why := refusal(spec, seen.template)) is not None:
+            return finish(seen, draft, Outcome(False, why.reason, why.message, stalled=True), now)
+    expires_at = _expires_at(seen, spec)
     draft = replace(draft, expires_at=expires_at)
     sandbox = seen.sandbox
     if draft.sandbox is not None and (sandbox is None or sandbox.uid != draft.sandbox[1]):
@@ -193,6 +194,19 @@ def _waiting(seen: SessionObserved, draft: Draft, trouble: Trouble | None, now: 
     return Plan(tuple(actions), draft.expires_at)
 
 
+def _expires_at(seen: SessionObserved, spec: AgentSessionSpec) -> datetime:
+    """The end of its life. A running session keeps the one it was given if its template has
+    gone, or if an edit asks for more than the template's ceiling: that is never clamped."""
+    session, template = seen.session, seen.template
+    stored = parse_time(session.status.get("expiresAt"))
+    if isinstance(template, Trouble):
+        return stored or session.created_at
+    wanted_ms = max_duration_ms(spec, template)
+    if stored is not None and wanted_ms > template.lifetime.max_duration_limit.ms:
+        return stored
+    return session.created_at + timedelta(milliseconds=wanted_ms)
+
+
 def _told(reason: object, trouble: Trouble | None) -> bool:
     if trouble is None:
         return reason in (None, R.PENDING, R.STARTING)
@@ -202,9 +216,7 @@ def _told(reason: object, trouble: Trouble | None) -> bool:
 def _without_template(
     seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, trouble: Trouble, now: datetime
 ) -> Plan:
-    """The template may still come (GitOps applies in any order), or may have gone while we ran."""
-    if draft.sandbox is not None:
-        return Plan()
+    """The template may still come: GitOps applies in any order."""
     life_ms = spec.lifetime.max_duration.ms if spec.lifetime.max_duration else MAX_DURATION_MS
     expires_at = seen.session.created_at + timedelta(milliseconds=life_ms)
     return _waiting(seen, replace(draft, expires_at=expires_at), trouble, now)

@@ -28,12 +28,10 @@ seconds, and the runtime counts from when it was told."""
 def outcome_of(draft: Draft, progress: steps.Progress, now: datetime) -> Outcome | None:
     """The session's end, if its steps say so."""
     assert draft.expires_at is not None
+    cancelled = any(step.get("reason") == ExecutionReason.CANCELLED for step in progress.failed)
+    if cancelled and now >= draft.expires_at - DEADLINE_SLACK:
+        return deadline(draft)
     if (stopped := progress.stopped_by) is not None:
-        if (
-            stopped.get("reason") == ExecutionReason.CANCELLED
-            and now >= draft.expires_at - DEADLINE_SLACK
-        ):
-            return deadline(draft)
         return Outcome(False, R.STEP_FAILED, _step_sentence(stopped))
     if draft.steps and progress.done == len(draft.steps):
         count, failed = len(draft.steps), len(progress.failed)

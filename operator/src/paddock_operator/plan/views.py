@@ -5,6 +5,7 @@ older or newer version, or one that another client wrote, must not raise here.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ SANDBOX_LABEL = "paddock.dev/sandbox"
 """Only a watch selector and a help for people: ownership is the controller's uid."""
 TRACE_ANNOTATION = "opentelemetry.io/trace-context"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def parse_time(text: object) -> datetime | None:
@@ -209,8 +211,8 @@ def trace_context(view: ObjectView) -> str | None:
     if raw.startswith("{"):
         try:
             raw = json.loads(raw).get("traceparent")
-        except (ValueError, AttributeError):
+        except (ValueError, RecursionError):
             return None
-    if isinstance(raw, str) and len(raw) == 55 and raw.startswith("00-"):
+    if isinstance(raw, str) and _TRACEPARENT.fullmatch(raw):
         return raw
     return None

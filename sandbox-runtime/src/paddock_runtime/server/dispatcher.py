@@ -15,7 +15,7 @@ from paddock_runtime import protocol
 from paddock_runtime.server import logs
 from paddock_runtime.server.control import WorkspaceLink
 from paddock_runtime.server.decide import Evidence, decide
-from paddock_runtime.server.output import Kept
+from paddock_runtime.server.output import NOTHING
 from paddock_runtime.server.records import End, Entry, now
 from paddock_runtime.server.running import Run, RunLimits
 
@@ -162,7 +162,7 @@ class Dispatcher:
         timer = self._patience.pop(entry.id, None)
         if timer is not None:
             timer.cancel()
-        stdout, stderr = Kept(), Kept()
+        stdout = stderr = NOTHING
         duration_ms = None
         if entry.run is not None:
             duration_ms = round((asyncio.get_running_loop().time() - entry.run.started) * 1000)

@@ -18,6 +18,9 @@ class Kept:
         return self.total - len(self.head) - len(self.tail)
 
 
+NOTHING = Kept()
+
+
 class StreamKeeper:
     """Takes everything, keeps `limit` bytes: the first half and the last half."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from paddock_api.messages import Execution, ExecutionRequest
 from paddock_api.reasons import ExecutionState as State
 from paddock_runtime.server.journal import Line
-from paddock_runtime.server.output import Kept
+from paddock_runtime.server.output import NOTHING, Kept
 from paddock_runtime.server.running import Run
 
 ReadOutput = Callable[[list[int], int, int], bytes | None]
@@ -48,8 +48,8 @@ class End:
     """An ended execution: its facts without output text, and the raw output."""
 
     facts: Execution
-    stdout: Kept = Kept()
-    stderr: Kept = Kept()
+    stdout: Kept = NOTHING
+    stderr: Kept = NOTHING
 
     @property
     def size(self) -> int:
@@ -93,7 +93,7 @@ def end_record(end: End) -> tuple[dict[str, Any], bytes]:
     facts = end.facts.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"stdout", "stderr"}
     )
-    record = {"type": "ended", "id": end.facts.id, "facts": facts}
+    record: dict[str, Any] = {"type": "ended", "id": end.facts.id, "facts": facts}
     if end.stdout.total or end.stderr.total:
         record["streams"] = [
             [len(kept.head), len(kept.tail), kept.total] for kept in (end.stdout, end.stderr)

@@ -4,6 +4,7 @@ Programs may have run before and left links behind: no component of a path is fo
 a symbolic link, so nothing is written outside.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable
 
@@ -38,10 +39,8 @@ def _write(root: str, parts: list[str], content: bytes) -> None:
     directory = os.open(root, flags)
     try:
         for part in parts[:-1]:
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o755, dir_fd=directory)
-            except FileExistsError:
-                pass
             below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=directory)
             os.close(directory)
             directory = below

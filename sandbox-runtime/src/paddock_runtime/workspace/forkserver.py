@@ -28,7 +28,7 @@ from .child import stand_by
 from .control import connect
 from .environment import base_environment
 from .files import FileError, write_files
-from .preload import preload
+from .preload import STANDARD, preload
 from .python_main import FLUSH_SIGNAL
 from .running import FLUSH_GRACE, Child
 from .settings import Settings, read_settings
@@ -47,8 +47,9 @@ def serve() -> int:
     """Serve one connection of the runtime; 0 if it said stop, 1 if it was lost."""
     settings = read_settings()
     become_subreaper()
-    preload()
+    preload(STANDARD.split())
     files = cgroup.open_files()
+    wake = _wake_on_child()
     harden_server()
     prepared = prepare(
         ConfinementPolicy(
@@ -60,7 +61,7 @@ def serve() -> int:
     gc.collect()
     gc.freeze()
     gc.disable()
-    server = ForkServer(settings, prepared, files)
+    server = ForkServer(settings, prepared, files, wake)
     server.connect(capabilities)
     return server.run()
 
@@ -68,7 +69,9 @@ def serve() -> int:
 class ForkServer:
     """Children by pid, the control connection and the loop between them."""
 
-    def __init__(self, settings: Settings, prepared: Prepared, files: cgroup.CgroupFiles) -> None:
+    def __init__(
+        self, settings: Settings, prepared: Prepared, files: cgroup.CgroupFiles, wake: int
+    ) -> None:
         self._settings = settings
         self._prepared = prepared
         self._files = files
@@ -79,10 +82,8 @@ class ForkServer:
         self._standby_at: float | None = 0.0
         self._mark = 1000
         self._poll = select.poll()
-        self._wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        self._poll.register(self._wake, select.POLLIN)
+        self._wake = wake
+        self._poll.register(wake, select.POLLIN)
 
     def connect(self, capabilities: dict[str, Any]) -> None:
         """Blocks until the runtime is there: no user code runs without it."""
@@ -104,8 +105,8 @@ class ForkServer:
             self._reap()
             now = time.monotonic()
             self._kill_overdue(now)
-            for child, reason, message in self._watchdog.look(now, self._running):
-                self._kill(child, reason, message)
+            for found in self._watchdog.look(now, self._running, self._others):
+                self._kill(found.child, found.reason, found.message)
             if not ready and self._standby_at is not None and now >= self._standby_at:
                 self._standby_at = None
                 self._standby = self._fork()
@@ -116,7 +117,7 @@ class ForkServer:
         due = [child.kill_at for child in self._running.values() if child.kill_at is not None]
         if self._standby_at is not None:
             due.append(self._standby_at)
-        if self._running:
+        if self._watchdog.due is not None:
             due.append(self._watchdog.due)
         return max(0.0, (min(due) - now) * 1000) if due else None
 
@@ -191,8 +192,7 @@ class ForkServer:
         child.id, child.python, child.started = start.id, start.python, now
         child.oom_kills = self._files.oom_kills() or 0
         child.disk_bytes = self._watchdog.disk_bytes
-        if not self._running:
-            self._watchdog.begin(now)
+        self._watchdog.started(now)
         self._running[child.pid] = child
         header = json.dumps({"python": start.python}).encode()
         with contextlib.suppress(OSError):  # it died standing by: reaped as any other
@@ -248,14 +248,18 @@ class ForkServer:
             return
         now = time.monotonic()
         processes.kill_group(pid)
-        spare = {os.getpid(), os.getppid(), *self._running}
-        if self._standby is not None:
-            spare.add(self._standby.pid)
+        spare = self._others() | set(self._running)
         if not processes.sweep(child.mark, spare, self._reap, SWEEP_SECONDS):
             raise RuntimeError("something of an execution cannot be killed")
+        self._watchdog.ended(now, len(self._running))
         oom_kills = self._files.oom_kills() or 0
         self._tell(child.ended(now, status, cpu_seconds, usage.ru_maxrss, oom_kills))
         self._standby_at = now if self._standby is None else None
+
+    def _others(self) -> set[int]:
+        """Processes that belong to no execution."""
+        standby = set() if self._standby is None else {self._standby.pid}
+        return {os.getpid(), os.getppid()} | standby
 
     def _write_files(self, descriptor: int) -> None:
         error = None
@@ -272,6 +276,14 @@ class ForkServer:
         """The socket blocks: an end must not be lost, and the runtime always reads."""
         with contextlib.suppress(OSError):  # gone: the next poll sees the end of the connection
             protocol.send(self._control, message)
+
+
+def _wake_on_child() -> int:
+    """A descriptor that becomes readable when a child has died."""
+    wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    return wake
 
 
 def _signal(pid: int, number: int) -> None:

@@ -54,7 +54,7 @@ def usage_by_mark(marks: Collection[int], spare: Collection[int]) -> dict[int, U
         usage = found[mark]
         fields = _read(pid, "stat").rpartition(b")")[2].split()
         if len(fields) > 21:
-            usage.cpu_ms += (int(fields[11]) + int(fields[12])) * _TICK_MS
+            usage.cpu_ms += sum(map(int, fields[11:15])) * _TICK_MS  # with waited-for children
             usage.tasks += int(fields[17])
             usage.memory_bytes += int(fields[21]) * _PAGE
         for line in _read(pid, "io").splitlines():

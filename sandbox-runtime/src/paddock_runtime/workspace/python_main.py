@@ -97,7 +97,7 @@ def _open_streams(unbuffered: bool = False) -> None:
             line_buffering=descriptor == 2,
             write_through=unbuffered,
         )
-        stream.mode = mode  # type: ignore[misc]
+        setattr(stream, "mode", mode)  # noqa: B010 - the interpreter sets it too
         return stream
 
     sys.stdin = sys.__stdin__ = text(0, "<stdin>", "strict")  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..protocol import Ended
 
@@ -29,9 +29,7 @@ class Child:
     kill_at: float | None = None
     """When SIGKILL follows the request to flush; None while nobody wants its end."""
     orphan_cpu_ms: int = 0
-    tasks_high: int = 0
-    """Consecutive looks that found its processes at the limit."""
-    cpu_over: bool = field(default=False)
+    """Of its processes that were reaped here because their parents had gone."""
 
     def failure(self) -> tuple[int, str] | None:
         """Code and sentence if no program ever ran; empties the channel."""
