@@ -124,7 +124,7 @@ async def measure(rounds: int, count: int) -> dict[str, list[float]]:
         )["items"]:
             await kube.call("POST", "/api/v1/namespaces", namespace)
         deployment = await kube.call(
-            "GET", "/apis/apps/v1/namespaces/paddock-system/deployments/paddock"
+            "GET", "/apis/apps/v1/namespaces/paddock-system/deployments/paddock-operator"
         )
         env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
         image = next(var["value"] for var in env if var["name"] == "PADDOCK_RUNTIME_IMAGE")

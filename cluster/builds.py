@@ -256,6 +256,8 @@ def _go(recipe: Recipe, go: Path, work: Path, log: Path, *arguments: str) -> str
         "GOTOOLCHAIN": "local",
         "PATH": f"{go.parent}:{packages.search_path()}",
     }
+    # The toolchain knows its own root; a variable left from another one would mislead it.
+    environ.pop("GOROOT", None)
     with log.open("ab") as file:
         done = subprocess.run(
             [go, *arguments],

@@ -53,9 +53,13 @@ def _has_static_libc() -> bool:
 
 def ensure_packages(commands: dict[str, str]) -> None:
     """Install what is missing, or say what to install where that cannot be done here."""
-    packages = missing_packages(commands)
-    if not packages:
-        return
+    if packages := missing_packages(commands):
+        _install(packages)
+        if left := missing_packages(commands):
+            raise ClusterError(f"installed {' '.join(packages)}, and still missing: {left}")
+
+
+def _install(packages: list[str]) -> None:
     wanted = " ".join(packages)
     if which("apt-get") is None:
         raise ClusterError(f"missing on this machine, and there is no apt-get: {wanted}")
@@ -69,8 +73,6 @@ def ensure_packages(commands: dict[str, str]) -> None:
             last = _apt(install)
             if last.returncode != 0:
                 raise ClusterError(f"apt-get install {wanted} failed:\n{last.stdout[-2000:]}")
-    if missing_packages(commands):
-        raise ClusterError(f"installed {wanted}, and still missing: {missing_packages(commands)}")
 
 
 def _apt(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -139,7 +141,8 @@ def _pip_install(requirement: str, target: Path) -> None:
     """Install into a folder of its own, complete or not at all."""
     pip = [sys.executable, "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode != 0:
-        ensure_packages({"pip3": "python3-pip"})
+        # Debian's Python comes without pip, and a virtual environment may, too.
+        _install(["python3-pip"])
         pip = ["/usr/bin/python3", "-m", "pip"]
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -103,7 +103,8 @@ def ensure_base(*, fresh: bool = False) -> Path:
         tempfile.TemporaryDirectory(dir=cache_dir(), prefix="tmp-base-") as scratch,
     ):
         rootfs = Path(scratch) / "rootfs.tar"
-        command = ["mmdebstrap", *proxy_options(), *recipe(), rootfs, *mirror_lines()]
+        command: list[str | Path] = ["mmdebstrap", *proxy_options(), *recipe()]
+        command += [rootfs, *mirror_lines()]
         # Times are clamped to the epoch, so equal packages give equal archives.
         env = {"SOURCE_DATE_EPOCH": "0", "TMPDIR": os.environ.get("TMPDIR", "/tmp")}
         run("making the Debian base", command, way_out=WAY_OUT, env=env)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .base import base_archive, base_digest, ensure_base
-from .engines import build_with_buildah, build_with_docker, docker_answers, remove
+from .engines import build_with_buildah, build_with_docker, docker_answers, remove, workplace
 from .inputs import DOCKER_BASE, IMAGES, Image, archive, cache_dir, image_digest, locked, reference
 from .steps import StepFailed, say, timed
-from .tree import prune_deps
+from .tree import prune_deps, stage
 
-KEPT = 3  # archives of each image
+KEPT = 2  # archives of each image
 
 
 def base_identity(engine: str) -> str:
@@ -31,24 +31,28 @@ def build(names: Sequence[str], engine: str, *, fresh_base: bool) -> None:
     for name in names:
         image = IMAGES[name]
         digest = image_digest(image, base)
-        target, ref = archive(image, digest), reference(image, digest)
+        target = archive(image, digest)
         if target.exists():
             target.touch()
-            say(f"{ref} is up to date")
+            say(f"{reference(image, digest)} is up to date")
         else:
-            make = build_with_docker if engine == "docker" else build_with_buildah
-            with timed(f"building {ref} with {engine}", usually="20 to 60 s"):
-                make(image, ref, target)
-            if image_digest(image, base) != digest:
-                target.unlink()
-                raise StepFailed(
-                    f"building the {name} image", "run this again", "its sources changed meanwhile"
-                )
-            say(f"{ref}: {target.stat().st_size / 1e6:.0f} MB")
+            digest, target = make(image, base, engine)
         prune(image)
-        print(line(image, ref, target), flush=True)
+        print(line(image, reference(image, digest), target), flush=True)
     prune_deps()
     say(f"{cache_dir()} holds {used(cache_dir()) / 1e6:.0f} MB")
+
+
+def make(image: Image, base: str, engine: str) -> tuple[str, Path]:
+    """Build the image of the sources as they are now."""
+    run = build_with_docker if engine == "docker" else build_with_buildah
+    what = f"building the {image.name} image with {engine}"
+    with timed(what, usually="10 to 60 s"), workplace() as scratch:
+        digest = stage(image, base, scratch)
+        target = archive(image, digest)
+        run(image, reference(image, digest), scratch).replace(target)
+    say(f"{reference(image, digest)}: {target.stat().st_size / 1e6:.0f} MB")
+    return digest, target
 
 
 def show(names: Sequence[str], engine: str) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from .base import ensure_base
 from .inputs import DOCKER_BASE, Image, cache_dir
 from .steps import install_missing, run, works
-from .tree import stage
 
 FULL_DISK = "free disk space, then run this again"
 
@@ -39,41 +38,38 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def build_with_docker(image: Image, ref: str, target: Path) -> None:
+def build_with_docker(image: Image, ref: str, scratch: Path) -> Path:
+    """Build what is staged in `scratch`; return the archive, in there too."""
     way_out = "read the lines above; `--engine buildah` builds without Docker"
-    with workplace() as scratch:
-        context, result = scratch / "context", scratch / "image.tar"
-        stage(image, context)
-        command = [
-            "docker", "build", "--build-arg", f"BASE={DOCKER_BASE}",
-            "--file", image.containerfile, "--tag", ref, context,
-        ]  # fmt: skip
-        run(f"docker build of {image.name}", command, way_out=way_out)
-        save = ["docker", "save", "--output", result, ref]
-        run(f"docker save of {image.name}", save, way_out=FULL_DISK)
-        result.replace(target)
+    result = scratch / "image.tar"
+    command: list[str | Path] = [
+        "docker", "build", "--build-arg", f"BASE={DOCKER_BASE}",
+        "--file", scratch / "Containerfile", "--tag", ref, scratch / "context",
+    ]  # fmt: skip
+    run(f"docker build of {image.name}", command, way_out=way_out)
+    save: list[str | Path] = ["docker", "save", "--output", result, ref]
+    run(f"docker save of {image.name}", save, way_out=FULL_DISK)
+    return result
 
 
-def build_with_buildah(image: Image, ref: str, target: Path) -> None:
-    """Build in a storage of its own that is thrown away, so that it never grows."""
+def build_with_buildah(image: Image, ref: str, scratch: Path) -> Path:
+    """The same, with a storage in `scratch` that goes away with it, so that it never grows."""
     install_missing({"buildah": "buildah"})
-    base = ensure_base()
-    with workplace() as scratch:
-        context, result, policy = scratch / "context", scratch / "image.tar", scratch / "policy"
-        stage(image, context)
-        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-        buildah = buildah_in(scratch)
-        command = [
-            *buildah, "bud", "--isolation", "chroot", "--layers", "--timestamp", "0",
-            "--format", "docker", "--signature-policy", policy,
-            "--build-arg", f"BASE=docker-archive:{base}",
-            "--file", image.containerfile, "--tag", ref, context,
-        ]  # fmt: skip
-        way_out = "read the lines above; `python3 images clean` makes it start from nothing"
-        run(f"buildah build of {image.name}", command, way_out=way_out)
-        push = [*buildah, "push", "--quiet", "--signature-policy", policy, ref]
-        run(f"writing {target.name}", [*push, f"docker-archive:{result}:{ref}"], way_out=FULL_DISK)
-        result.replace(target)
+    result, policy = scratch / "image.tar", scratch / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    buildah = buildah_in(scratch)
+    command: list[str | Path] = [
+        *buildah, "bud", "--isolation", "chroot", "--layers", "--timestamp", "0",
+        "--format", "docker", "--signature-policy", policy,
+        "--build-arg", f"BASE=docker-archive:{ensure_base()}",
+        "--file", scratch / "Containerfile", "--tag", ref, scratch / "context",
+    ]  # fmt: skip
+    way_out = "read the lines above; `python3 images clean` makes it start from nothing"
+    run(f"buildah build of {image.name}", command, way_out=way_out)
+    push: list[str | Path] = [*buildah, "push", "--quiet", "--signature-policy", policy, ref]
+    push.append(f"docker-archive:{result}:{ref}")
+    run(f"writing the archive of {image.name}", push, way_out=FULL_DISK)
+    return result
 
 
 def buildah_in(scratch: Path) -> list[str]:

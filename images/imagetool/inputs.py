@@ -50,7 +50,7 @@ IMAGES = {
         Image(
             "operator",
             ("api/src", "operator/src"),
-            ("images/operator.py", "images/apply.py"),
+            ("images/bin/operator.py", "images/bin/apply.py"),
         ),
         Image(
             "runtime",

@@ -10,7 +10,17 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from .inputs import ARCH, IMAGES, PYTHON, ROOT, Image, cache_dir, digest_files, source_files
+from .inputs import (
+    ARCH,
+    IMAGES,
+    PYTHON,
+    ROOT,
+    Image,
+    cache_dir,
+    digest_files,
+    image_digest,
+    source_files,
+)
 from .steps import StepFailed, install_missing, run, timed, works
 
 GLIBC = range(17, 37)  # Debian 12 has glibc 2.36
@@ -90,8 +100,20 @@ def trim(tree: Path) -> None:
                 path.unlink()
 
 
-def stage(image: Image, context: Path) -> None:
-    """Lay out the build context: deps/ (wheels), paddock/{lib,bin} (packages, entry points)."""
+def stage(image: Image, base: str, scratch: Path) -> str:
+    """Copy all inputs, and return the hash of exactly these: sources may change any time."""
+    context = scratch / "context"
+    while True:
+        digest = image_digest(image, base)
+        shutil.rmtree(context, ignore_errors=True)
+        lay_out(image, context)
+        shutil.copyfile(image.containerfile, scratch / "Containerfile")
+        if image_digest(image, base) == digest:
+            return digest
+
+
+def lay_out(image: Image, context: Path) -> None:
+    """The build context: deps/ (wheels), paddock/{lib,bin} (packages, entry points)."""
     shutil.copytree(ensure_deps(image), context / "deps", copy_function=os.link)
     for top in image.packages:
         for file in source_files(ROOT / top):

@@ -10,6 +10,6 @@ import sys
 LIBRARY = f"{os.path.realpath(__file__).rsplit('/', 2)[0]}/lib"
 sys.path.insert(0, LIBRARY)
 
-from paddock_runtime.workspace.__main__ import main
+from paddock_runtime.workspace.__main__ import main  # noqa: E402
 
 os._exit(main(LIBRARY))

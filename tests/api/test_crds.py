@@ -143,7 +143,7 @@ def test_what_is_reconciled_starts_as_not_ready(kind: Kind) -> None:
         return
     assert version["subresources"] == {"status": {}}
     default = schema_of(kind)["properties"]["status"]["default"]
-    assert kind.status.read(default).to_dict() == default
+    assert default.items() <= kind.status.read(default).to_dict().items()
     said = {entry["type"]: entry["status"] for entry in default["conditions"]}
     assert said == {"Ready": "Unknown", "Reconciling": "True"}
 

@@ -127,7 +127,9 @@ def test_versions_are_written_in_one_place() -> None:
 
 
 def test_no_registry_and_no_path_of_a_machine_is_written_down() -> None:
-    forbidden = re.compile(r"proxy\.golang|pypi\.org|docker\.io|quay\.io|gcr\.io|registry\.|/root/")
+    forbidden = re.compile(
+        r"proxy\.golang|pypi\.org|docker\.io|quay\.io|gcr\.io|registry\.[a-z]|/root/"
+    )
     for path in FOLDER.iterdir():
         if path.is_file():
             assert not forbidden.findall(path.read_text()), path

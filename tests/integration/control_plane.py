@@ -51,7 +51,7 @@ def binaries() -> Path:
         if asked.returncode != 0 or not asked.stdout.strip():
             raise RuntimeError(
                 f"{' '.join(command)} printed no folder; build the binaries with "
-                f"`make cluster-build` or set PADDOCK_BIN\n{asked.stderr}"
+                f"`python3 cluster build` or set PADDOCK_BIN\n{asked.stderr}"
             )
         folder = asked.stdout.strip().splitlines()[-1]
     path = Path(folder)

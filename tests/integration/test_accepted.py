@@ -176,3 +176,13 @@ def test_applying_the_same_manifest_again_changes_nothing(kubectl: Kubectl, name
             kubectl(*mode, "-f", "-", stdin=manifest, namespace=namespace)
         kind = manifest["kind"].lower()
         assert kubectl.json("get", kind, "it", namespace=namespace)["metadata"]["generation"] == 1
+
+
+def test_a_large_session_of_many_lines_wants_server_side_apply(
+    kubectl: Kubectl, namespace: str
+) -> None:
+    # Client-side apply keeps a second copy in an annotation, where each newline takes two bytes.
+    large = session(files=[{"path": name, "content": "\n" * 90_000} for name in ("a", "b")])
+    refused = kubectl("apply", "-f", "-", stdin=large, namespace=namespace, check=False)
+    assert "metadata.annotations: Too long" in refused.stderr
+    kubectl("apply", "--server-side", "-f", "-", stdin=large, namespace=namespace)

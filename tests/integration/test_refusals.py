@@ -38,8 +38,8 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "missing user": (session(user=...), "spec.user", "Required value"),
     "null user": (session(user=None), "spec.user", "Required value"),
     "empty user": (session(user=""), "spec.user", "at least 1 chars long"),
-    "user with a space": (session(user="al ice"), "spec.user", "should match"),
-    "user with a newline": (session(user="alice\n"), "spec.user", "should match"),
+    "user with a space": (session(user="al ice"), "spec.user", "such as alice@example.com"),
+    "user with a newline": (session(user="alice\n"), "spec.user", "must be letters, digits and"),
     "user of 254": (session(user="a" * 254), "spec.user", "Too long"),
     "user is a number": (session(user=7), "spec.user", "must be of type string"),
     "missing template": (session(templateRef=...), "spec.templateRef", "Required value"),
@@ -56,7 +56,7 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "template name in upper case": (
         session(templateRef={"name": "Python"}),
         "spec.templateRef.name",
-        "should match",
+        "must be the name of a template: lower case letters",
     ),
     "duration of zero": (lifetime("0s"), MAX, "must be a duration above 0"),
     "duration of zeros": (lifetime("0h0m"), MAX, "must be a duration above 0"),
@@ -77,7 +77,11 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
         'Duplicate value: {"name":"twice"}',
     ),
     "step without name": (steps({"name": ...}), "spec.steps[0].name", "Required value"),
-    "step name in upper case": (steps({"name": "Greet"}), "spec.steps[0].name", "should match"),
+    "step name in upper case": (
+        steps({"name": "Greet"}),
+        "spec.steps[0].name",
+        "lower case letters",
+    ),
     "step name of 64": (steps({"name": "a" * 64}), "spec.steps[0].name", "Too long"),
     "code and argv": (
         steps({"argv": ["true"]}),
@@ -113,7 +117,7 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "empty program": (
         steps(NO_CODE | {"argv": ["", "x"]}),
         "spec.steps[0].argv",
-        "the first entry names the program",
+        "the first entry must name the program",
     ),
     "argv with NUL": (
         steps(NO_CODE | {"argv": ["echo", "a\0b"]}),
@@ -174,9 +178,13 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "env name that starts with a digit": (
         session(env=[{"name": "1X"}]),
         "spec.env[0].name",
-        "should match",
+        "not start with a digit, such as GREETING",
     ),
-    "env name with a dash": (session(env=[{"name": "A-B"}]), "spec.env[0].name", "should match"),
+    "env name with a dash": (
+        session(env=[{"name": "A-B"}]),
+        "spec.env[0].name",
+        "letters, digits and '_'",
+    ),
     "reserved env name": (
         session(env=[{"name": "PADDOCK_SETTINGS"}]),
         "spec.env[0].name",
@@ -209,7 +217,7 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "cpu of zero as a number": (resources(cpu=0), "spec.resources.cpu", "from 10m to 256"),
     "cpu of 257": (resources(cpu=257), "spec.resources.cpu", "from 10m to 256"),
     "cpu as a float": (resources(cpu=0.5), "spec.resources.cpu", "integer"),
-    "memory abc": (resources(memory="abc"), "spec.resources.memory", "such as 2, 500m or 512Mi"),
+    "memory abc": (resources(memory="abc"), "spec.resources.memory", "such as 512Mi or 2Gi"),
     "memory in bytes by mistake": (resources(memory=512), "spec.resources.memory", "from 64Mi"),
     "negative disk": (resources(disk=-1), "spec.resources.disk", "from 1Mi to 16Ti"),
     "no processes": (resources(processes=0), "spec.resources.processes", "greater than or equal"),
@@ -233,7 +241,7 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
         "spec.languages[1]",
         "Duplicate value",
     ),
-    "image with a space": (template(image="a b"), "spec.image", "should match"),
+    "image with a space": (template(image="a b"), "spec.image", "without spaces"),
     "template env too large together": (
         template(env=[{"name": f"A{number}", "value": "x" * 8200} for number in range(2)]),
         "spec.env",
@@ -270,7 +278,8 @@ def test_a_bad_manifest_is_refused(
     assert result.returncode != 0, result.stdout
     said = result.stderr.replace("\\", "")
     assert any(f"{mark}{field}{end}" in said for mark in ' "*[' for end in (":", '"', "[")), said
-    assert words.replace("\\", "") in said, said
+    assert words in said, said
+    assert len(said) < 5000, "the message quotes a large value"
 
 
 @pytest.fixture(scope="module")

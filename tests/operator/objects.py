@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.operator.schema import default_status
+
 from paddock_api.base import format_time
 from paddock_api.names import sandbox_name
 from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan.pods import PodSettings, build_pod
 from paddock_operator.plan.views import ObjectView
-from tests.operator.schema import default_status
 
 Json = dict[str, Any]
 

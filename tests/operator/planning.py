@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from tests.operator.objects import NOW, POD_SETTINGS, SESSION_UID, WORKSPACE_UID, Json, after
+from tests.operator.schema import check_status
+
 from paddock_api.messages import Execution, Output
 from paddock_api.names import execution_id
 from paddock_api.reasons import ExecutionReason, ExecutionState
@@ -15,8 +18,6 @@ from paddock_operator.plan.sandbox import plan_sandbox as real_plan_sandbox
 from paddock_operator.plan.session import plan_session as real_plan_session
 from paddock_operator.plan.session_input import Refused, SessionObserved
 from paddock_operator.plan.views import ObjectView, PodView
-from tests.operator.objects import NOW, POD_SETTINGS, SESSION_UID, WORKSPACE_UID, Json, after
-from tests.operator.schema import check_status
 
 ASKED = SandboxTemplateSpec()
 
@@ -52,6 +53,7 @@ def plan_sandbox(
     answering: bool = False,
     template: SandboxTemplateSpec | Trouble = ASKED,
     trouble: Trouble | None = None,
+    claimed: bool = False,
     now: datetime | None = None,
 ) -> Plan:
     """The plan for this sandbox, seen like this, one second after its creation."""
@@ -62,6 +64,7 @@ def plan_sandbox(
         answering=answering,
         free_uid=WORKSPACE_UID,
         trouble=trouble,
+        claimed=claimed,
     )
     return checked(real_plan_sandbox(seen, POD_SETTINGS, now or after(1)))
 

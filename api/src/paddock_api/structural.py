@@ -101,7 +101,7 @@ def _description(node: JsonDict, default: Any) -> str:
     paragraphs = node.get("description", "").split("\n\n")
     text = "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     if default not in _EMPTY and not isinstance(default, dict):
-        text += f" Default: {_show(default)}"
+        text += f" Default: {_show(default)}."
     if examples := node.get("examples"):
         text += f" Example: {_show(examples[0])}"
     return text

@@ -83,11 +83,7 @@ async def run(settings: Settings) -> None:
         log.info("started", extra={"http_port": port, "runtime_image": settings.runtime_image})
         await _until(stop, parts.engine.prime())
         if not stop.is_set():
-            watch = kopf_bridge.run(
-                parts.engine.observe,
-                by_kubeconfig=settings.kubeconfig is not None,
-                ready=watching,
-            )
+            watch = kopf_bridge.run(parts.engine.observe, kube.credentials, watching)
             await _until(stop, parts.engine.run(), recorder.run(), watch, _rearm(stop, watching))
     log.info("stopped")
 

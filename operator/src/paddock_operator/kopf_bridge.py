@@ -6,15 +6,20 @@ its handlers only `on.event` is used, which writes nothing and keeps nothing on 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import kopf
 
+from paddock_operator.cluster.client import Credentials
 from paddock_operator.plan.actions import Kind
 from paddock_operator.plan.views import SANDBOX_LABEL
 
 Observe = Callable[..., None]
+
+LOGIN_AGAIN_S = 600
+"""Kubernetes renews a mounted token at 80 % of its hour; ten minutes is well within the rest."""
 
 log = logging.getLogger(__name__)
 
@@ -64,14 +69,26 @@ def build_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def run(observe: Observe, *, by_kubeconfig: bool, ready: asyncio.Event) -> None:
-    """Watch until cancelled; `ready` is set when kopf has started its watches."""
+async def run(
+    observe: Observe, connect: Callable[[], Awaitable[Credentials]], ready: asyncio.Event
+) -> None:
+    """Watch until cancelled; `ready` is set when kopf has started its watches.
+
+    `connect` is asked again every LOGIN_AGAIN_S, since service account tokens expire.
+    """
     registry = build_registry(observe)
 
-    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        if by_kubeconfig:
-            return kopf.login_with_kubeconfig(**kwargs)
-        return kopf.login_with_service_account(**kwargs)
+    async def login(**_: object) -> kopf.ConnectionInfo:
+        found = await connect()
+        return kopf.ConnectionInfo(
+            server=found.server,
+            ca_path=found.ca_path,
+            scheme="Bearer" if found.token else None,
+            token=found.token,
+            certificate_path=found.certificate_path,
+            private_key_path=found.private_key_path,
+            expiration=datetime.now(UTC) + timedelta(seconds=LOGIN_AGAIN_S),
+        )
 
     kopf.on.login(registry=registry)(login)
     await kopf.operator(

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.operator.objects import NOW, Json, condition
+from tests.operator.schema import default_status
 
 from paddock_api.conditions import ConditionReason as R
 from paddock_operator.plan.conditions import Condition, clip, merge
-from tests.operator.objects import NOW, Json, condition
-from tests.operator.schema import default_status
 
 LATER = NOW + timedelta(minutes=5, microseconds=250_000)
 READY = Condition("Ready", "True", R.ANSWERING, "it answers.")

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.operator.objects import RUNNING, Json, ended_text, pod, terminated, waiting
 
 from paddock_api.conditions import ConditionReason as R
 from paddock_operator.plan.evidence import pod_end, pod_trouble
 from paddock_operator.plan.views import PodView
-from tests.operator.objects import RUNNING, Json, ended_text, pod, terminated, waiting
 
 UNSCHEDULABLE = {
     "type": "PodScheduled",

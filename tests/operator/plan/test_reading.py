@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.operator.objects import NOW, pod, sandbox, session, template
 
 from paddock_api.conditions import ConditionReason as R
 from paddock_operator.plan.actions import Key
@@ -20,7 +21,6 @@ from paddock_operator.plan.views import (
     parse_time,
     trace_context,
 )
-from tests.operator.objects import NOW, pod, sandbox, session, template
 
 GOOD = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

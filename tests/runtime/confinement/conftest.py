@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.runtime.confinement.harness import UID, Sandbox
+from tests.runtime.confinement.harness import Sandbox, new_uid
 
 
 @pytest.fixture
@@ -16,11 +15,12 @@ def sandbox() -> Iterator[Sandbox]:
     base = Path(tempfile.mkdtemp(prefix="paddock-confinement-"))
     base.chmod(0o755)
     home, outside = base / "home", base / "outside"
+    uid = new_uid()
     for directory in (home, outside):
         directory.mkdir()
+        (directory / "file").write_text("old")
         if os.getuid() == 0:
-            os.chown(directory, UID, UID)
-    (outside / "file").write_text("old")
-    (outside / "file").chmod(0o666)
-    yield Sandbox(home, outside)
+            for path in (directory, directory / "file"):
+                os.chown(path, uid, uid)
+    yield Sandbox(home, outside, uid)
     shutil.rmtree(base)

@@ -6,22 +6,25 @@ body runs in a child of that server, with `os.getppid()` as the target worth att
 
 import ctypes
 import errno
+import itertools
 import os
 import pickle
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from paddock_runtime import confinement
-from paddock_runtime.confinement import ConfinementPolicy, Prepared, ResourceLimits, linux
+from paddock_runtime.confinement import ConfinementPolicy, ResourceLimits, linux
 
-UID = 61_347  # of no one else: RLIMIT_NPROC counts a uid's processes on the whole machine
+# A user of its own for each sandbox, as in the cluster: RLIMIT_NPROC counts a uid's processes on
+# the whole machine, so leftovers of one test or a second run would be seen in another.
+_uids = itertools.count(1_000_000_000 + os.getpid() % 100_000 * 1000)
 LIMITS = ResourceLimits(processes=None, cpu_seconds=20, file_bytes=1 << 30, locks_mark=7_000_001)
 
 
@@ -49,6 +52,7 @@ class Sandbox:
 
     home: Path
     outside: Path
+    uid: int
     network_none: bool = True
     confined: bool = True
     harden: bool = False
@@ -65,81 +69,68 @@ class Sandbox:
         """`body` in the confined child."""
         return _in_child(lambda: self._serve(body))
 
-    def script(self, source: str, name: str = "script.py", *prefix: str) -> tuple[int, str]:
-        """A program in the confined child, by exec: its return code, its output."""
-        file = self.home / name
+    def script(self, source: str, *command: str) -> tuple[int, str]:
+        """A program in the confined child, by exec: its return code and all its output."""
+        file = self.home / "script"
         file.write_text(source)
-        argv = [*(prefix or (python(), "-I")), str(file)]
-        with tempfile.TemporaryFile() as output:
-            copy = os.dup(output.fileno())
+        argv = [*(command or (python(), "-I")), str(file)]
+        read, write = os.pipe()
+        os.fchmod(write, 0o622)  # as the runtime does: the pipe is its own, not the program's
 
-            def become() -> None:
-                read, write = os.pipe()
-                relay = os.fork()
-                if relay == 0:
-                    # A pipe, as in the pod, and not a file that Landlock has an opinion on.
-                    os.fchmod(write, 0o622)
-                    os.dup2(write, 1)
-                    os.dup2(write, 2)
-                    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                    os.closerange(3, 3000)
-                    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-                        signal.signal(number, signal.SIG_DFL)
-                    environment = {
-                        "PATH": "/usr/local/bin:/usr/bin:/bin",
-                        "HOME": str(self.home),
-                        "TMPDIR": str(self.home),
-                        "LANG": "C.UTF-8",
-                    }
-                    os.execve(argv[0], argv, environment)
-                os.close(write)
-                while chunk := os.read(read, 65536):
-                    os.write(copy, chunk)
-                os._exit(os.waitstatus_to_exitcode(os.waitpid(relay, 0)[1]) & 0xFF)
+        def become() -> None:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(write, 1)
+            os.dup2(write, 2)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            path = "/usr/local/bin:/usr/bin:/bin"
+            home = str(self.home)
+            environment = {"PATH": path, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
+            os.execve(argv[0], argv, environment)
 
-            outcome = _in_child(lambda: self._serve(become, exits=True))
-            output.seek(0)
-            os.close(copy)
-            return outcome.value, output.read().decode(errors="replace")
+        server = os.fork()
+        if server == 0:
+            try:
+                outcome = self._serve(become)
+                os.write(write, (outcome.error or "").encode())
+            finally:
+                os._exit((outcome.status and 128 + outcome.status) or outcome.value or 0)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            output = pipe.read()
+        return os.waitstatus_to_exitcode(os.waitpid(server, 0)[1]), output.decode()
 
-    def _serve(self, body: Callable[[], Any], exits: bool = False) -> Any:
-        give_up_privileges()
+    def _serve(self, body: Callable[[], Any]) -> Outcome:
+        give_up_privileges(self.uid)
         os.chdir(self.home)
         linux.prctl(linux.PR_SET_DUMPABLE, 1)  # setuid took it; the pod's server starts with it
-        if self.in_server:
-            kept = self.in_server()  # noqa: F841 - sockets live as long as their name
+        kept = self.in_server() if self.in_server else None
         if self.harden:
             confinement.harden_server()
         prepared = confinement.prepare(self.policy()) if self.confined else None
-        if exits:
-            pid = os.fork()
-            if pid == 0:
-                _or_die(prepared, self.limits, body)
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return _in_child(lambda: (_enter(prepared, self.limits), body())[1])
+
+        def confined() -> Any:
+            if prepared is not None:
+                prepared.enter(self.limits)
+            return body()
+
+        outcome = _in_child(confined)
+        del kept  # sockets live as long as somebody names them
+        return outcome
 
 
-def _enter(prepared: Prepared | None, limits: ResourceLimits) -> None:
-    if prepared is not None:
-        prepared.enter(limits)
+def new_uid() -> int:
+    return next(_uids) if os.getuid() == 0 else os.getuid()
 
 
-def _or_die(prepared: Prepared | None, limits: ResourceLimits, body: Callable[[], Any]) -> None:
-    try:
-        _enter(prepared, limits)
-        body()
-    finally:
-        os._exit(111)
-
-
-def give_up_privileges() -> None:
+def give_up_privileges(uid: int) -> None:
     if os.getuid() == 0:
         os.setgroups([])
-        os.setresgid(UID, UID, UID)
-        os.setresuid(UID, UID, UID)
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
 
 
-def _in_child(body: Callable[[], Any]) -> Any:
+def _in_child(body: Callable[[], Any]) -> Outcome:
     """What `body` says in a forked child, as an Outcome; an Outcome of its own is passed on."""
     read, write = os.pipe()
     pid = os.fork()
@@ -159,7 +150,9 @@ def _in_child(body: Callable[[], Any]) -> Any:
     with os.fdopen(read, "rb") as pipe:
         data = pipe.read()
     status = os.waitpid(pid, 0)[1]
-    return pickle.loads(data) if data else Outcome(status=os.WTERMSIG(status))
+    if data:
+        return pickle.loads(data)
+    return Outcome(os.WEXITSTATUS(status), status=os.WTERMSIG(status))  # exec, exit or a signal
 
 
 def raw(number: int, *arguments: int) -> int:
@@ -172,6 +165,7 @@ def raw(number: int, *arguments: int) -> int:
     return int(result)
 
 
+@cache
 def python() -> str:
     """An interpreter that the unprivileged user can start (root's own pyenv is not one)."""
     for candidate in (sys.executable, shutil.which("python3", path="/usr/local/bin:/usr/bin")):
@@ -181,11 +175,9 @@ def python() -> str:
 
 
 def _startable(path: str) -> bool:
-    def change_user() -> None:
-        give_up_privileges()
-
     try:
-        done = subprocess.run([path, "-Ic", "import json"], preexec_fn=change_user, check=False)  # noqa: PLW1509
+        drop = partial(give_up_privileges, new_uid())
+        done = subprocess.run([path, "-Ic", "import json"], check=False, preexec_fn=drop)
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode == 0

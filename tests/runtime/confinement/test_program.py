@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.runtime.confinement.bpf import run
 
 from paddock_runtime.confinement.rules import Arg, Rule, rules_for
 from paddock_runtime.confinement.seccomp import ALLOW, ERRNO, KILL_PROCESS, MACHINES, assemble
 from paddock_runtime.confinement.syscalls import LAST_KNOWN, NUMBERS
-from tests.runtime.confinement.bpf import run
 
 PROTECTED = (1, 4321)
 TABLES = {
@@ -66,6 +66,12 @@ def word(result: int) -> str:
     assert result & 0xFFFF0000 == ERRNO
     return errno.errorcode[result & 0xFFFF]
 
+
+REFUSED_WHOLE = (
+    *("shmget", "semget", "msgget", "mq_open", "memfd_secret"),
+    *("keyctl", "add_key", "bpf", "perf_event_open", "userfaultfd"),
+    *("mount", "fsopen", "open_tree", "open_by_handle_at", "kexec_load", "init_module"),
+)
 
 CASES: list[tuple[str, str, tuple[int, ...], str]] = [
     *[("none", call, (), "allow") for call in ORDINARY],
@@ -134,8 +140,24 @@ CASES: list[tuple[str, str, tuple[int, ...], str]] = [
     *[("none", f"io_uring_{what}", (), "ENOSYS") for what in ("setup", "enter", "register")],
     *[
         ("none", call, (), "EPERM")
-        for call in "shmget semget msgget mq_open keyctl add_key bpf perf_event_open userfaultfd "
-        "open_by_handle_at memfd_secret mount fsopen open_tree kexec_load init_module".split()
+        for call in [
+            "shmget",
+            "semget",
+            "msgget",
+            "mq_open",
+            "keyctl",
+            "add_key",
+            "bpf",
+            "perf_event_open",
+            "userfaultfd",
+            "open_by_handle_at",
+            "memfd_secret",
+            "mount",
+            "fsopen",
+            "open_tree",
+            "kexec_load",
+            "init_module",
+        ]
     ],
     # signals are Landlock's where it has a scope, else the server's pid is kept from them
     ("none", "kill", (1, 9), "allow"),

@@ -6,6 +6,7 @@ decoding into the generated models costs five times the request (docs/performanc
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -42,6 +43,17 @@ def path_of(kind: str, namespace: str = "", name: str = "", subresource: str = "
     middle = f"/namespaces/{quote(namespace)}" if namespaced and namespace else ""
     end = f"/{quote(name)}" if name else ""
     return f"{base}{middle}/{plural}{end}" + (f"/{subresource}" if subresource else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How another client connects to the same API server as the same identity."""
+
+    server: str
+    ca_path: str | None
+    token: str | None
+    certificate_path: str | None
+    private_key_path: str | None
 
 
 class Api(Protocol):
@@ -110,6 +122,18 @@ class KubeApi:
     async def close(self) -> None:
         """Close the connection pool."""
         await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def credentials(self) -> Credentials:
+        """For kopf's connections; the token is the newest that the kubelet has mounted."""
+        configuration = self.configuration
+        bearer = (await self.headers()).get("authorization")
+        return Credentials(
+            configuration.host,
+            configuration.ssl_ca_cert,
+            bearer.split(" ", 1)[1] if bearer else None,
+            configuration.cert_file,
+            configuration.key_file,
+        )
 
     async def headers(self) -> dict[str, str]:
         """Credentials as HTTP headers (tokens are read again when they are renewed)."""

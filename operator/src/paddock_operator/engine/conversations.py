@@ -9,7 +9,7 @@ queue.
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest
@@ -78,11 +78,13 @@ class Conversations:
         task = asyncio.create_task(self._talk(action), name=f"talk {action.session}")
         self._tasks[action.session_uid] = (topic, task)
 
-    def forget(self, session_uid: str, pod_uid: str | None = None) -> None:
+    def forget_pod(self, pod_uid: str) -> None:
+        """The pod is gone: it need not be configured again."""
+        self._told.pop(pod_uid, None)
+
+    def forget(self, session_uid: str) -> None:
         """The session is over: its results are in its status or nobody will ask."""
         self._results.pop(session_uid, None)
-        if pod_uid is not None:
-            self._told.pop(pod_uid, None)
         if (going := self._tasks.pop(session_uid, None)) is not None:
             going[1].cancel()
 
@@ -99,7 +101,10 @@ class Conversations:
         while True:
             try:
                 if self._told.get(action.pod_uid) != action.expires_at:
-                    await self._client.configure(action.ip, action.sandbox_uid, action.configure)
+                    # Counted anew: a runtime that could not be reached must not live longer.
+                    left_ms = int((action.expires_at - datetime.now(UTC)).total_seconds() * 1000)
+                    body = action.configure.model_copy(update={"expires_in_ms": max(1, left_ms)})
+                    await self._client.configure(action.ip, action.sandbox_uid, body)
                     self._told[action.pod_uid] = action.expires_at
                 if action.execution is None:
                     return

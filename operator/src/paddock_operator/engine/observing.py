@@ -12,7 +12,7 @@ from paddock_operator.plan.actions import Key
 from paddock_operator.plan.sandbox import SandboxObserved
 from paddock_operator.plan.session_input import SessionObserved
 from paddock_operator.plan.templates import read_template, template_key
-from paddock_operator.plan.views import ObjectView, PodView
+from paddock_operator.plan.views import ObjectView, PodView, get
 
 
 class Observing:
@@ -64,6 +64,7 @@ class Observing:
             answering=pod is not None and self._prober.is_ready(pod.uid),
             free_uid=free_uid,
             trouble=self._troubles.get(Key("Sandbox", sandbox.namespace, sandbox.name)),
+            claimed=self._claimed(sandbox),
         )
 
     def affected(self, key: Key, view: ObjectView) -> Iterator[Key]:
@@ -73,8 +74,9 @@ class Observing:
         owner = view.owner
         if key.kind == "Sandbox" and owner is not None and owner.kind == "AgentSession":
             yield Key("AgentSession", key.namespace, owner.name)
-        if key.kind == "Pod" and owner is not None and owner.kind == "Sandbox":
-            parent = Key("Sandbox", key.namespace, owner.name)
+        if key.kind == "Pod":
+            # By name, not by owner: a pod that is not ours may have taken the name.
+            parent = Key("Sandbox", key.namespace, key.name)
             yield parent
             sandbox = self._store.get(parent)
             if sandbox is not None:
@@ -90,6 +92,14 @@ class Observing:
                 view = ObjectView(obj)
                 if not view.is_true("Ready") and template_key(view) == template:
                     yield key
+
+    def _claimed(self, sandbox: ObjectView) -> bool:
+        """Whether its session's status names it: the write that precedes every dispatch."""
+        owner = sandbox.owner
+        if owner is None or owner.kind != "AgentSession":
+            return False
+        session = self._store.get(Key("AgentSession", sandbox.namespace, owner.name))
+        return session is not None and get(session, "status", "sandbox", "uid") == sandbox.uid
 
     def _pod_of(self, sandbox: ObjectView) -> PodView | None:
         pods = self._store.children(sandbox.uid, "Pod")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from paddock_api.conditions import ConditionReason as R
-from paddock_operator.cluster.errors import ClusterError, Denied, Invalid
+from paddock_operator.cluster.errors import ClusterError, Conflict, Denied, Invalid
 from paddock_operator.cluster.recorder import Recorder
 from paddock_operator.cluster.writer import NameTaken, Writer
 from paddock_operator.engine.conversations import Conversations
@@ -87,24 +87,34 @@ class Performing:
             case Delete():
                 with _counted("delete", action.key.kind):
                     await self._writer.delete(action)
-                self._store.remove(action.key, action.uid)
+                self._removed(action.key, action.uid)
             case Emit():
                 self._recorder.emit(action)
             case Probe():
                 self._prober.ensure(action)
             case Converse():
-                self._conversations.ensure(action)
+                # Its pod may have gone while the write before this was on its way, and another
+                # may be made as long as nothing was sent to this one.
+                pods = self._store.children(action.sandbox_uid, "Pod")
+                if any(ObjectView(pod).uid == action.pod_uid for pod in pods):
+                    self._conversations.ensure(action)
 
     def gone(self, key: Key, view: ObjectView) -> None:
         """An object was deleted: forget what was kept about it."""
         if key.kind == "Pod":
             self._prober.forget(view.uid)
+            self._conversations.forget_pod(view.uid)
         if key.kind == "Sandbox":
             self._uids.release(view.uid)
             self._conversations.forget(view.uid)
         if key.kind == "AgentSession":
             self._conversations.forget(view.uid)
         self._troubles.clear(key)
+
+    def _removed(self, key: Key, uid: str) -> None:
+        old = self._store.get(key)
+        if old is not None and self._store.remove(key, uid):
+            self.gone(key, ObjectView(old))
 
     async def _create(self, key: Key, action: Create) -> None:
         try:
@@ -127,8 +137,9 @@ class Performing:
         with _counted("patch", action.key.kind):
             written = await self._writer.patch_status(action)
         if written is None:
-            self._store.remove(action.key, action.uid)
-            return
+            # Nothing that the plan wants after this write may happen without it.
+            self._removed(action.key, action.uid)
+            raise Conflict(f"{action.key} is gone.")
         self._observe(action.key.kind, written)
         if action.key.kind == "AgentSession":
             view = ObjectView(written)

@@ -15,6 +15,9 @@ from paddock_operator.plan.evidence import RUNTIME, PodEnd, Trouble, pod_end, po
 from paddock_operator.plan.pods import PodSettings, build_pod
 from paddock_operator.plan.views import ObjectView, PodView
 
+NAME_TAKEN_RETRY = timedelta(seconds=15)
+"""Nothing tells us that an object which is not ours has gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class SandboxObserved:
@@ -29,6 +32,8 @@ class SandboxObserved:
     """Lowest workspace uid that no live sandbox has."""
     trouble: Trouble | None = None
     """What the last attempt to create the pod was answered."""
+    claimed: bool = False
+    """A session's status names this very sandbox, so steps may have run in its pod."""
 
 
 def plan_sandbox(seen: SandboxObserved, settings: PodSettings, now: datetime) -> Plan:
@@ -37,31 +42,21 @@ def plan_sandbox(seen: SandboxObserved, settings: PodSettings, now: datetime) ->
     if sandbox.deleting or sandbox.is_true("Finished"):
         return Plan()
     key = Key("Sandbox", sandbox.namespace, sandbox.name)
-    if isinstance(seen.template, Trouble):
-        return _report(seen, now, trouble=seen.template)
     pod = seen.pod
+    known = sandbox.status.get("podUid")
     if pod is None:
-        if sandbox.status.get("podUid"):
+        if known or seen.claimed:
             return _report(seen, now, end=PodEnd(R.SANDBOX_LOST, f"pod {sandbox.name} is gone."))
-        manifest = build_pod(
-            sandbox,
-            seen.template,
-            settings,
-            seen.free_uid,
-        )
-        create = Create(Key("Pod", sandbox.namespace, sandbox.name), sandbox.uid, manifest)
-        if seen.trouble is None:
-            return Plan((create,))
-        return Plan((*_report(seen, now, trouble=seen.trouble).actions, create))
+        return _create_pod(seen, settings, now)
     if not pod.owned_by(sandbox.uid):
-        return _report(
-            seen,
-            now,
-            trouble=Trouble(
-                R.NAME_TAKEN,
-                f"pod {pod.name} exists and is not this sandbox's. Delete or rename that pod.",
-            ),
+        taken = Trouble(
+            R.NAME_TAKEN,
+            f"pod {pod.name} exists and is not this sandbox's. Delete or rename that pod.",
         )
+        return Plan(_report(seen, now, trouble=taken).actions, now + NAME_TAKEN_RETRY)
+    if not _is_its_pod(pod, sandbox):
+        lost = PodEnd(R.SANDBOX_LOST, f"pod {pod.name} with uid {known} is gone.")
+        return _report(seen, now, end=lost)
     if (end := pod_end(pod)) is not None:
         return _report(seen, now, end=end)
     if not seen.answering:
@@ -73,26 +68,46 @@ def plan_sandbox(seen: SandboxObserved, settings: PodSettings, now: datetime) ->
             return Plan(probe)
         return Plan((*probe, *_report(seen, now, trouble=pod_trouble(pod)).actions))
     plan = _report(seen, now)
-    if sandbox.owner is None:
-        return Plan((*plan.actions, _configure_unclaimed(seen, pod)), plan.requeue_at)
+    if sandbox.owner is None and isinstance(seen.template, SandboxTemplateSpec):
+        return Plan((*plan.actions, _configure_unclaimed(seen, pod, seen.template, now)))
     return plan
 
 
-def _configure_unclaimed(seen: SandboxObserved, pod: PodView) -> Converse:
+def _is_its_pod(pod: PodView, sandbox: ObjectView) -> bool:
+    """Owned by it, and not a second one: it never has two."""
+    known = sandbox.status.get("podUid")
+    return pod.owned_by(sandbox.uid) and known in (None, pod.uid)
+
+
+def _create_pod(seen: SandboxObserved, settings: PodSettings, now: datetime) -> Plan:
+    sandbox = seen.sandbox
+    if isinstance(seen.template, Trouble):
+        return _report(seen, now, trouble=seen.template)
+    manifest = build_pod(sandbox, seen.template, settings, seen.free_uid)
+    create = Create(Key("Pod", sandbox.namespace, sandbox.name), sandbox.uid, manifest)
+    if seen.trouble is None:
+        return Plan((create,))
+    return Plan((*_report(seen, now, trouble=seen.trouble).actions, create))
+
+
+def _configure_unclaimed(
+    seen: SandboxObserved, pod: PodView, template: SandboxTemplateSpec, now: datetime
+) -> Converse:
     """A sandbox made by hand has no session to send its lifetime: its own spec does."""
     sandbox = seen.sandbox
-    assert isinstance(seen.template, SandboxTemplateSpec)
     spec = SandboxSpec.model_validate(sandbox.spec)
-    lifetime = seen.template.lifetime
+    lifetime = template.lifetime
     life_ms = (spec.lifetime.max_duration or lifetime.max_duration).ms
+    expires_at = sandbox.created_at + timedelta(milliseconds=life_ms)
+    remaining_ms = max(1, int((expires_at - now).total_seconds() * 1000))
     return Converse(
         session=Key("Sandbox", sandbox.namespace, sandbox.name),
         session_uid=sandbox.uid,
         sandbox_uid=sandbox.uid,
         pod_uid=pod.uid,
         ip=pod.ip,
-        configure=Configure(session_uid=sandbox.uid, expires_in_ms=life_ms),
-        expires_at=sandbox.created_at + timedelta(milliseconds=life_ms),
+        configure=Configure(session_uid=sandbox.uid, expires_in_ms=remaining_ms),
+        expires_at=expires_at,
     )
 
 
@@ -124,7 +139,7 @@ def _report(
     for name in ("podName", "podUid", "podIP", "workspaceUid", "readyAt"):
         if name in sandbox.status:
             status[name] = sandbox.status[name]
-    if pod is not None and pod.owned_by(sandbox.uid):
+    if pod is not None and _is_its_pod(pod, sandbox):
         status |= {"podName": pod.name, "podUid": pod.uid}
         if pod.ip:
             status["podIP"] = pod.ip

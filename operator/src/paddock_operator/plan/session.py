@@ -9,6 +9,8 @@ before that step's first dispatch, so after a crash the status tells what may ha
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
+
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.durations import MAX_DURATION_MS
 from paddock_api.messages import Configure, InputFile
@@ -20,12 +22,13 @@ from paddock_operator.plan.actions import Action, Converse, Create, Emit, Key, P
 from paddock_operator.plan.evidence import PodEnd, Trouble, pod_end
 from paddock_operator.plan.pods import owner_reference
 from paddock_operator.plan.refusals import max_duration_ms, refusal
+from paddock_operator.plan.sandbox import NAME_TAKEN_RETRY
 from paddock_operator.plan.session_ends import (
     RUNTIME_GRACE,
     after_end,
     close_running,
-    deadline,
     finish,
+    never_ready,
     outcome_of,
     overdue,
     release,
@@ -46,11 +49,14 @@ def plan_session(seen: SessionObserved, now: datetime) -> Plan:
         return Plan()
     if session.is_true("Finished"):
         return Plan(release(seen))
-    spec = AgentSessionSpec.model_validate(session.spec)
-    draft = Draft(session, steps.initial(spec, session.status.get("steps") or ()))
     named = session.status.get("sandbox") or {}
-    if named.get("uid"):
-        draft = replace(draft, sandbox=(str(named.get("name")), str(named["uid"])))
+    used = (str(named.get("name")), str(named["uid"])) if named.get("uid") else None
+    stored = session.status.get("steps") or ()
+    try:
+        spec = AgentSessionSpec.model_validate(session.spec)
+    except ValidationError as error:
+        return _waiting_for_an_upgrade(seen, Draft(session, stored, used), error, now)
+    draft = Draft(session, steps.initial(spec, stored), used)
     if draft.sandbox is None:
         if isinstance(seen.template, Trouble):
             return _without_template(seen, draft, spec, seen.template, now)
@@ -172,26 +178,26 @@ def _waiting(seen: SessionObserved, draft: Draft, trouble: Trouble | None, now: 
     """Not there yet. Quiet unless there is trouble to tell or to take back."""
     assert draft.expires_at is not None
     if now >= draft.expires_at:
-        outcome = deadline(draft)
-        if trouble is not None:
-            outcome = replace(outcome, message=f"{outcome.message} Last: {trouble.message}")
-        return finish(seen, draft, replace(outcome, succeeded=False), now)
+        return finish(seen, draft, never_ready(draft, trouble), now)
+    again = draft.expires_at
+    if trouble is not None and trouble.reason is R.NAME_TAKEN:
+        again = min(again, now + NAME_TAKEN_RETRY)
     told = seen.session.condition("Reconciling") or {}
     if _told(told.get("reason"), trouble):
         # Said already. The kubelet words one trouble in several ways, in turn; the first stays.
-        return Plan(requeue_at=draft.expires_at)
+        return Plan(requeue_at=again)
     write = session_status.patch(
         replace(draft, trouble=trouble, starting=seen.sandbox is not None), now
     )
     if write is None:
-        return Plan(requeue_at=draft.expires_at)
+        return Plan(requeue_at=again)
     actions: list[Action] = [write]
     if trouble is not None:
         session = seen.session
         actions.append(
             Emit(session_key(session), session.uid, "Warning", trouble.reason, trouble.message)
         )
-    return Plan(tuple(actions), draft.expires_at)
+    return Plan(tuple(actions), again)
 
 
 def _expires_at(seen: SessionObserved, spec: AgentSessionSpec) -> datetime:
@@ -219,6 +225,20 @@ def _without_template(
     """The template may still come: GitOps applies in any order."""
     life_ms = spec.lifetime.max_duration.ms if spec.lifetime.max_duration else MAX_DURATION_MS
     expires_at = seen.session.created_at + timedelta(milliseconds=life_ms)
+    return _waiting(seen, replace(draft, expires_at=expires_at), trouble, now)
+
+
+def _waiting_for_an_upgrade(
+    seen: SessionObserved, draft: Draft, error: ValidationError, now: datetime
+) -> Plan:
+    """A spec that only a newer operator understands."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    trouble = Trouble(
+        R.SPEC_INVALID,
+        f"spec.{where}: {first['msg']}. Upgrade the operator to the version of the CRDs.",
+    )
+    expires_at = seen.session.created_at + timedelta(milliseconds=MAX_DURATION_MS)
     return _waiting(seen, replace(draft, expires_at=expires_at), trouble, now)
 
 

@@ -11,7 +11,7 @@ from paddock_api.reasons import ExecutionReason
 from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import session_status, steps
 from paddock_operator.plan.actions import Action, Delete, Emit, Key, Plan
-from paddock_operator.plan.evidence import PodEnd
+from paddock_operator.plan.evidence import PodEnd, Trouble
 from paddock_operator.plan.session_input import SessionObserved
 from paddock_operator.plan.session_status import Draft, Outcome
 from paddock_operator.plan.steps import StepStatus
@@ -23,6 +23,15 @@ for a last answer, the kubelet's status and a watch. After that it deletes the s
 DEADLINE_SLACK = timedelta(seconds=2)
 """An end this close to expiresAt was brought by the deadline: creationTimestamp has whole
 seconds, and the runtime counts from when it was told."""
+_WITH_THE_SANDBOX = frozenset(
+    {
+        ExecutionReason.CANCELLED,
+        ExecutionReason.SANDBOX_LOST,
+        ExecutionReason.WORKSPACE_LOST,
+        ExecutionReason.RUNTIME_RESTARTED,
+    }
+)
+"""Ends of an execution that came from outside of it: the sandbox's end explains them."""
 
 
 def outcome_of(draft: Draft, progress: steps.Progress, now: datetime) -> Outcome | None:
@@ -55,6 +64,18 @@ def deadline(draft: Draft) -> Outcome:
     return Outcome(None, R.EXPIRED, f"the session reached its maxDuration{when}.")
 
 
+def never_ready(draft: Draft, trouble: Trouble | None) -> Outcome:
+    """The whole life passed without a sandbox that answers."""
+    assert draft.expires_at is not None
+    message = (
+        f"the session reached its maxDuration at {format_time(draft.expires_at)} before its "
+        "sandbox was ready."
+    )
+    if trouble is not None:
+        message = f"{message} Last: {trouble.message}"
+    return Outcome(False, R.DEADLINE_EXCEEDED, message)
+
+
 def after_end(
     seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, end: PodEnd, now: datetime
 ) -> Plan:
@@ -68,9 +89,10 @@ def after_end(
     after = steps.progress(spec, statuses)
     draft = replace(draft, steps=statuses, stopped_by=after.stopped_by)
     expired = draft.expires_at is not None and now >= draft.expires_at - DEADLINE_SLACK
-    if statuses and after.stopped_by is None and after.done == len(statuses):
-        outcome = outcome_of(draft, after, now)
-        assert outcome is not None
+    said = outcome_of(draft, after, now)
+    stopped = after.stopped_by
+    if said is not None and (stopped is None or stopped.get("reason") not in _WITH_THE_SANDBOX):
+        outcome = said
     elif end.reason is R.DEADLINE_EXCEEDED or (end.reason is R.SANDBOX_LOST and expired):
         outcome = deadline(draft)
     else:

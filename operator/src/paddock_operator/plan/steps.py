@@ -14,8 +14,15 @@ from paddock_operator.plan.conditions import clip
 
 TAIL_BYTES = 2048
 """Of each stream's end in a step's status."""
-STATUS_STEPS_BYTES = 40 << 10
-"""Bound of all steps' encoded JSON, under the 48 KiB of a whole status."""
+STATUS_STEPS_BYTES = 32 << 10
+"""Bound of all steps' encoded JSON, under the 48 KiB of a whole status: four conditions may quote
+512 bytes each that JSON writes as six times as many."""
+_COUNT_MAX = 2**53
+_EXIT_CODE_MAX = 2**31 - 1
+_SIGNAL_CHARS = 32
+_ESCAPED = frozenset('"\\<>&\u2028\u2029')
+_GIVEN_UP = (("stdoutTail", "stderrTail"), ("message",))
+"""In this order, where there is no room."""
 
 StepStatus = Mapping[str, Any]
 
@@ -39,23 +46,24 @@ def running(step: StepStatus, session_uid: str) -> StepStatus:
 
 
 def finished(step: StepStatus, execution: Execution) -> StepStatus:
-    """The step with the runtime's answer."""
+    """The step with the runtime's answer. A number that the schema does not take is left out:
+    an answer from a broken runtime must not keep the session from being told as ended."""
     done: dict[str, Any] = {
         "name": step["name"],
         "executionId": execution.id,
         "state": ExecutionState.FINISHED.value,
         "reason": (execution.reason or ExecutionReason.SANDBOX_LOST).value,
-        "stdoutBytes": execution.stdout.bytes,
-        "stderrBytes": execution.stderr.bytes,
         "truncated": execution.truncated,
     }
     optional = {
-        "exitCode": execution.exit_code,
-        "signal": execution.signal,
+        "stdoutBytes": _count(execution.stdout.bytes),
+        "stderrBytes": _count(execution.stderr.bytes),
+        "exitCode": _within(execution.exit_code, -_EXIT_CODE_MAX - 1, _EXIT_CODE_MAX),
+        "signal": clip(execution.signal, _SIGNAL_CHARS) if execution.signal else None,
         "message": clip(execution.message) if execution.message else None,
-        "durationMs": execution.duration_ms,
-        "cpuMs": execution.cpu_ms,
-        "peakMemoryBytes": execution.peak_memory_bytes,
+        "durationMs": _count(execution.duration_ms),
+        "cpuMs": _count(execution.cpu_ms),
+        "peakMemoryBytes": _count(execution.peak_memory_bytes),
         "startedAt": format_time(execution.started_at) if execution.started_at else None,
         "finishedAt": format_time(execution.finished_at) if execution.finished_at else None,
         "stdoutTail": tail(execution.stdout.head + execution.stdout.tail) or None,
@@ -146,6 +154,7 @@ def within_bounds(
     statuses: Sequence[StepStatus], size: int = STATUS_STEPS_BYTES
 ) -> list[StepStatus]:
     """Empty the tails until the encoded statuses fit: successful steps' first, oldest first.
+    Where that is not enough (32 messages full of control characters), messages go as well.
 
     Encoded sizes are estimated from above (six bytes per character that JSON may escape), so
     the bound holds for any text.
@@ -153,26 +162,31 @@ def within_bounds(
     kept = list(statuses)
     order = [i for i, s in enumerate(kept) if succeeded(s)]
     order += [i for i, s in enumerate(kept) if not succeeded(s)]
-    total = sum(_encoded(s) for s in kept)
-    for index in order:
-        if total <= size:
-            break
-        before = _encoded(kept[index])
-        kept[index] = {
-            name: value
-            for name, value in kept[index].items()
-            if name not in ("stdoutTail", "stderrTail")
-        }
-        total -= before - _encoded(kept[index])
+    total = sum(map(_encoded, kept))
+    for fields in _GIVEN_UP:
+        for index in order:
+            if total <= size:
+                return kept
+            before = _encoded(kept[index])
+            kept[index] = {n: value for n, value in kept[index].items() if n not in fields}
+            total -= before - _encoded(kept[index])
     return kept
 
 
+def _within(number: int | None, low: int, high: int) -> int | None:
+    return number if number is not None and low <= number <= high else None
+
+
+def _count(number: int | None) -> int | None:
+    return _within(number, 0, _COUNT_MAX)
+
+
 def _encoded(status: StepStatus) -> int:
-    size = 0
+    size = 3  # braces and comma
     for name, value in status.items():
         size += len(name) + 6
         if isinstance(value, str):
-            size += sum(6 if c < " " or c in '"\\<>&' else len(c.encode()) for c in value)
+            size += sum(6 if c < " " or c in _ESCAPED else len(c.encode()) for c in value)
         else:
             size += 20
     return size

@@ -82,8 +82,9 @@ def prepare(policy: ConfinementPolicy) -> Prepared:
     program = None
     machine = seccomp.this_machine()
     if found.seccomp and machine is not None:
-        # PID 1 and ourselves, by our own numbers: what user code sees them as.
-        protected = () if found.signal_scope else tuple(sorted({1, os.getpid()}))
+        # PID 1, ourselves, who restarts us, and the group that a negative pid would reach.
+        ours = {1, os.getpid(), os.getppid(), os.getpgrp()} - {0}
+        protected = () if found.signal_scope else tuple(sorted(ours))
         table = rules.rules_for(policy.network_none, protected)
         program = seccomp.Filter(seccomp.assemble(table, machine))
     return Prepared(ruleset, found.landlock_abi, program, found.oom_score)

@@ -169,7 +169,7 @@ async def _body(request: web.Request, kind: type[M]) -> M:
     """The message. Raises 413 from aiohttp, else 422 naming the field."""
     body = await request.read()
     try:
-        return kind.model_validate_json(body)
+        return kind.model_validate_json(body, strict=True)
     except ValidationError as error:
         raise invalid(validation_detail(error.errors(include_url=False))) from error
 

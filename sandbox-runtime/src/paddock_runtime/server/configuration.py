@@ -71,11 +71,11 @@ class Configuration:
                 ) from error
         return Configured(files=len(message.files), repeated=repeated)
 
-    def restore(self, records: list[tuple[dict[str, Any], Any]]) -> None:
-        for record, _ in records:
-            if record["type"] == "configured":
-                self._digest, self._session_env = record["digest"], record["env"]
-                self._lifetime.restore(record["lifetime"])
+    def restore(self, record: dict[str, Any]) -> None:
+        """Take over what an earlier runtime noted."""
+        if record["type"] == "configured":
+            self._digest, self._session_env = record["digest"], record["env"]
+            self._lifetime.restore(record["lifetime"])
 
     def files_written(self, message: protocol.FilesWritten) -> None:
         if self._written is not None and not self._written.done():

@@ -4,6 +4,7 @@ import os
 import signal
 from dataclasses import dataclass
 
+from paddock_api.messages import Limits
 from paddock_api.reasons import ExecutionReason as Reason
 
 
@@ -50,18 +51,34 @@ def decide(evidence: Evidence) -> Verdict:
     number = os.WTERMSIG(evidence.status)
     if number in _OURS and evidence.kill_reason is not None:
         return Verdict(Reason(evidence.kill_reason))
-    if evidence.cpu_limit_ms is not None and _by_cpu_limit(number, evidence):
+    if number == signal.SIGXCPU and evidence.cpu_limit_ms is not None:
         return Verdict(Reason.CPU_LIMIT)
-    if number == signal.SIGKILL and evidence.oom_kills:
-        return Verdict(Reason.MEMORY_LIMIT)
+    if number == signal.SIGKILL:
+        if evidence.oom_kills:
+            return Verdict(Reason.MEMORY_LIMIT)
+        # It ignored SIGXCPU and the kernel killed it a second later.
+        if evidence.cpu_limit_ms is not None and evidence.cpu_ms >= evidence.cpu_limit_ms:
+            return Verdict(Reason.CPU_LIMIT)
     return Verdict(Reason.SIGNALED, signal=signal_name(number))
 
 
-def _by_cpu_limit(number: int, evidence: Evidence) -> bool:
-    """SIGXCPU at the soft limit; SIGKILL a second later if the program ignored it."""
-    if number == signal.SIGXCPU:
-        return True
-    return number == signal.SIGKILL and evidence.cpu_ms >= (evidence.cpu_limit_ms or 0)
+def explain(verdict: Verdict, limits: Limits) -> str | None:
+    """A sentence where neither the reason alone nor whoever killed it says enough."""
+    match verdict:
+        case Verdict(reason=Reason.MEMORY_LIMIT):
+            return (
+                f"the workspace reached its memory limit of {limits.memory_bytes} bytes and the "
+                "kernel ended it; use less memory or a template with more"
+            )
+        case Verdict(reason=Reason.CPU_LIMIT):
+            return f"it used more than {limits.cpu_time_ms} ms of CPU time"
+        case Verdict(reason=Reason.WORKSPACE_LOST):
+            return "the workspace died under it; a new one is started"
+        case Verdict(signal="SIGXFSZ") if limits.file_bytes is not None:
+            return f"it wrote a file larger than {limits.file_bytes} bytes"
+        case Verdict(signal="SIGSYS"):
+            return "it made a system call that is not allowed in a sandbox"
+    return None
 
 
 def signal_name(number: int) -> str:

@@ -14,7 +14,7 @@ from paddock_api.reasons import ExecutionState as State
 from paddock_runtime import protocol
 from paddock_runtime.server import logs
 from paddock_runtime.server.control import WorkspaceLink
-from paddock_runtime.server.decide import Evidence, decide
+from paddock_runtime.server.decide import Evidence, decide, explain
 from paddock_runtime.server.output import NOTHING
 from paddock_runtime.server.records import End, Entry, now
 from paddock_runtime.server.running import Run, RunLimits
@@ -78,6 +78,12 @@ class Dispatcher:
     def cancel_all(self, message: str) -> None:
         for entry in [*self._queue, *self._running.values()]:
             self.cancel(entry, message)
+
+    async def drained(self) -> None:
+        """Until nothing runs. Only of use after `cancel_all`, when nothing new is accepted."""
+        for entry in list(self._running.values()):
+            if entry.done is not None:
+                await entry.done.wait()
 
     def workspace_ended(self, message: protocol.Ended) -> None:
         entry = self._running.pop(message.id, None)
@@ -172,6 +178,8 @@ class Dispatcher:
             message = ended.message
         if message is None and verdict.reason == evidence.kill_reason:
             message = entry.kill_message
+        if message is None:
+            message = explain(verdict, self._limits)
         started = ended is not None and ended.start_error is None
         facts = Execution(
             id=entry.id,

@@ -10,7 +10,7 @@ from paddock_api.reasons import ExecutionReason as Reason
 from paddock_api.reasons import ExecutionState as State
 from paddock_runtime.server import logs
 from paddock_runtime.server.dispatcher import Dispatcher
-from paddock_runtime.server.journal import Journal
+from paddock_runtime.server.journal import Journal, Line
 from paddock_runtime.server.metrics import Metrics
 from paddock_runtime.server.output import render
 from paddock_runtime.server.problems import ProblemError
@@ -134,19 +134,21 @@ class Executions:
         self._count(end)
         self._finish(entry)
 
-    def restore(self, records: list[tuple[dict[str, Any], Any]]) -> None:
-        """Take over what an earlier runtime left; what had not ended is RuntimeRestarted."""
-        for record, line in records:
-            entry = self._entries.get(record.get("id", ""))
-            match record["type"]:
-                case "accepted":
-                    accepted_at = datetime.fromisoformat(record["at"])
-                    self._entries[record["id"]] = Entry(record["id"], record["digest"], accepted_at)
-                case "ended" if entry is not None:
-                    entry.line = line
-                    self._finish(entry)
-                case "collected" if entry is not None:
-                    entry.collected = True
+    def restore(self, record: dict[str, Any], line: Line) -> None:
+        """Take over a record of an earlier runtime; `end_unfinished` after the last."""
+        entry = self._entries.get(record.get("id", ""))
+        match record["type"]:
+            case "accepted":
+                accepted_at = datetime.fromisoformat(record["at"])
+                self._entries[record["id"]] = Entry(record["id"], record["digest"], accepted_at)
+            case "ended" if entry is not None and entry.done is not None:
+                entry.line = line
+                self._finish(entry)
+            case "collected" if entry is not None:
+                entry.collected = True
+
+    def end_unfinished(self) -> None:
+        """Nobody can say any more how these ended."""
         for entry in [entry for entry in self._entries.values() if entry.done is not None]:
             facts = Execution(
                 id=entry.id,

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,9 +59,10 @@ class Sandbox:
 
     def start(self) -> None:
         """Read the journal, then let the workspace in."""
-        records = list(self._journal.records())
-        self.configuration.restore(records)
-        self.executions.restore(records)
+        for record, line in self._journal.records():
+            self.configuration.restore(record)
+            self.executions.restore(record, line)
+        self.executions.end_unfinished()
         self.link.listen()
 
     def over(self, reason: str) -> None:
@@ -97,10 +97,10 @@ class Sandbox:
         logs.info("sandbox.ending", reason=reason)
         self._lifetime.stop()
         self._dispatcher.cancel_all(f"the sandbox ended ({reason})")
-        deadline = time.monotonic() + END_PATIENCE
-        while self._dispatcher.running and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        if self._dispatcher.running:
+        try:
+            async with asyncio.timeout(END_PATIENCE):
+                await self._dispatcher.drained()
+        except TimeoutError:
             self._dispatcher.workspace_lost()
         self._leave_message(reason)
         self.link.send(protocol.Stop())

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -26,7 +25,6 @@ def stand_by(
     enter: Callable[[], None],
     keep: int | None,
     base_environment: dict[str, str],
-    directory: str,
 ) -> NoReturn:
     """Body of the child. `enter` confines it; `keep` is a descriptor that `enter` needs."""
     try:
@@ -36,9 +34,8 @@ def stand_by(
         os.umask(0o022)
         _close_all_but(channel.fileno(), keep)
         enter()
-        for name in [name for name in sys.modules if name.split(".")[0] == "paddock_runtime"]:
-            del sys.modules[name]
-        rehearse(base_environment, directory)
+        rehearse()
+        json.loads('{"python": true}')
         header, descriptors, _, _ = socket.recv_fds(channel, 4096, 4)
         if not header:
             os._exit(0)
@@ -92,13 +89,23 @@ def _exec(channel: socket.socket, argv: list[str], environment: dict[str, str]) 
     try:
         os.execvpe(argv[0], argv, environment)  # noqa: S606
     except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        _fail(channel, 127 if missing else 126, f"{argv[0]}: {_sentence(error)}")
+        code, sentence = _start_error(error, argv[0], environment["PATH"])
+        _fail(channel, code, f"{argv[0]}: {sentence}")
+
+
+def _start_error(error: Exception, program: str, path: str) -> tuple[int, str]:
+    """As a shell tells it: 127 for what is not there, 126 for what cannot be run."""
+    missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+    if "/" in program:
+        if missing and os.path.exists(program):  # noqa: PTH110
+            return 126, "its interpreter, named in its first line, is not there"
+        return (127, "no such file") if missing else (126, _sentence(error))
+    if missing or not any(os.path.exists(f"{place}/{program}") for place in path.split(":")):  # noqa: PTH110
+        return 127, "command not found"
+    return 126, _sentence(error)
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "command not found"
     if isinstance(error, OSError) and error.errno == errno.E2BIG:
         return "its arguments and environment together are too long for the kernel"
     return str(error.strerror if isinstance(error, OSError) else error)

@@ -29,8 +29,9 @@ from .control import connect
 from .environment import base_environment
 from .files import FileError, write_files
 from .preload import STANDARD, preload
-from .python_main import FLUSH_SIGNAL
+from .python_main import FLUSH_SIGNAL, settle
 from .running import FLUSH_GRACE, Child
+from .scratch import sweep_shared_memory
 from .settings import Settings, read_settings
 from .supervisor import become_subreaper
 from .watchdog import Watchdog
@@ -40,6 +41,9 @@ OVERHEAD = 3
 SWEEP_SECONDS = 5.0
 STANDBY_DELAY = 0.003
 """A new child is made when the loop was quiet for so long, not in the way of an execution."""
+NO_MEMORY_LIMIT = (
+    "The workspace's memory limit cannot be read: only the kernel ends executions for memory."
+)
 OUR_EVIDENCE = ("oom", "usage", "peak", "pids")
 
 
@@ -58,10 +62,13 @@ def serve() -> int:
         )
     )
     capabilities = probe()
+    if files.memory_limit() is None:
+        capabilities["degraded"] = [*capabilities["degraded"], NO_MEMORY_LIMIT]  # type: ignore[misc]
+    server = ForkServer(settings, prepared, files, wake)
+    settle(base_environment(settings), settings.workspace_dir)
     gc.collect()
     gc.freeze()
     gc.disable()
-    server = ForkServer(settings, prepared, files, wake)
     server.connect(capabilities)
     return server.run()
 
@@ -166,7 +173,6 @@ class ForkServer:
                 lambda: self._prepared.enter(self._limits(mark)),
                 self._prepared.ruleset,
                 self._environment,
-                self._settings.workspace_dir,
             )
         theirs.close()
         return Child(pid=pid, mark=mark, channel=ours)
@@ -252,6 +258,8 @@ class ForkServer:
         if not processes.sweep(child.mark, spare, self._reap, SWEEP_SECONDS):
             raise RuntimeError("something of an execution cannot be killed")
         self._watchdog.ended(now, len(self._running))
+        if not self._running and os.getppid() == 1:
+            sweep_shared_memory()
         oom_kills = self._files.oom_kills() or 0
         self._tell(child.ended(now, status, cpu_seconds, usage.ru_maxrss, oom_kills))
         self._standby_at = now if self._standby is None else None

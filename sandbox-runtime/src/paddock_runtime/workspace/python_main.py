@@ -28,11 +28,10 @@ FLUSH_SIGNAL = signal.SIGRTMAX
 """Sent before SIGKILL: print what is buffered, then end. Unknown to anyone else's program."""
 
 
-def rehearse(environment: Mapping[str, str], directory: str) -> None:
-    """In a child that stands by: everything that does not depend on the execution.
+def settle(environment: Mapping[str, str], directory: str) -> None:
+    """In the fork server, last thing: be what every program starts from.
 
-    Running a trivial program to its end also makes this process's own copies of the memory that
-    the real one will write to, which is where most of the time goes after a fork.
+    Each page that a child writes to is copied for it, so what is done here is done once.
     """
     os.environ.clear()
     os.environ.update(environment)
@@ -40,13 +39,22 @@ def rehearse(environment: Mapping[str, str], directory: str) -> None:
     sys.argv = [ARGV0]
     sys.path.insert(0, directory)
     _open_streams()
+    for name in [name for name in sys.modules if name.split(".")[0] == "paddock_runtime"]:
+        del sys.modules[name]
+
+
+def rehearse() -> None:
+    """In a child that stands by: make its own copies of what a program will write to."""
+    signal.signal(FLUSH_SIGNAL, _flush_and_die)
+    signal.signal(signal.SIGXCPU, _flush_and_die)
+    _user_site()
     _execute("0")
+    _flush(sys.stdout)
     _forget_modules(set(sys.modules))
-    gc.freeze()
 
 
 def prepare_main(environment: Mapping[str, str]) -> None:
-    """After `rehearse`, once the execution's own environment is known and 0, 1, 2 are its own."""
+    """Once the execution's own environment is known and descriptors 0, 1 and 2 are its own."""
     changed = {name: value for name, value in environment.items() if os.environ.get(name) != value}
     os.environ.update(changed)
     if "TZ" in changed:
@@ -62,8 +70,6 @@ def prepare_main(environment: Mapping[str, str]) -> None:
     random = sys.modules.get("numpy.random")
     if random is not None:  # the module's global generator was copied with the fork
         random.seed()
-    signal.signal(FLUSH_SIGNAL, _flush_and_die)
-    signal.signal(signal.SIGXCPU, _flush_and_die)
 
 
 def run_main(code: str) -> NoReturn:
@@ -110,9 +116,9 @@ def _execute(code: str) -> int:
     module = types.ModuleType("__main__")
     module.__dict__.update(__builtins__=builtins, __annotations__={})
     sys.modules["__main__"] = module
-    lines = code.splitlines(keepends=True)
+    lines = io.StringIO(code).readlines()
     linecache.cache[FILE_NAME] = (len(code), None, lines, FILE_NAME)
-    sys.excepthook = sys.__excepthook__ = _print_exception  # type: ignore[misc]
+    sys.excepthook = sys.__excepthook__ = _print_exception
     threading.excepthook = _print_thread_exception
     gc.enable()
     try:
@@ -190,7 +196,12 @@ def _finish(status: int, before: set[str]) -> NoReturn:
 
 
 def _forget_modules(before: set[str]) -> None:
-    """Finalize what the program's modules hold, `__main__` included."""
+    """Finalize what the program's modules hold, `__main__` included.
+
+    The collection before it is the interpreter's too, and not idle: objects that survive one
+    are then finalized in the order that a text file needs to be flushed before it is closed.
+    """
+    gc.collect()
     for name in set(sys.modules) - before | {"__main__"}:
         sys.modules.pop(name, None)
     gc.collect()

@@ -1,9 +1,8 @@
 """Applies the chart's default template: a Job of the chart runs this after install and upgrade.
 
 Helm cannot create an object of a kind that the same release defines, and a plain hook would race
-with the API server that has just learnt the kind. This waits until it is served, applies it as the
-field manager `paddock-chart`, and makes a ClusterRole of the release its owner: when Helm removes
-that, the template goes too.
+with the API server that has just learnt the kind. This waits until it is served, and makes a
+ClusterRole of the release the template's owner: when Helm removes that, the template goes too.
 """
 
 import json
@@ -17,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-PATIENCE_S = 120.0
+PATIENCE_S = 80.0
 PAUSE_S = 0.5
+ALREADY_EXISTS = 409
+REFUSED = 2  # exit status: the Job does not try again
 # Not served yet, permissions not seen yet, a busy or restarting API server.
-WORTH_A_RETRY = {401, 403, 404, 408, 429, 500, 502, 503, 504}
+WORTH_A_RETRY = {401, 403, 404, 408, 409, 429, 500, 502, 503, 504}
 
 
 def call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str
         data=json.dumps(body).encode() if body is not None else None,
         headers={
             "Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}",
-            "Content-Type": "application/apply-patch+yaml",
+            "Content-Type": "application/json",
             "Accept": "application/json",
         },
     )
@@ -44,19 +45,34 @@ def call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str
     return result
 
 
-def apply(manifest: dict[str, Any], owner_name: str) -> dict[str, Any]:
-    """Apply the template with its owner."""
+def apply(manifest: dict[str, Any], owner_name: str) -> str:
+    """Create the template, or give the one that is there this spec, these labels and this owner."""
     owner = call("GET", f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{owner_name}")
-    reference = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "name": owner_name,
-        "uid": owner["metadata"]["uid"],
-    }
-    metadata = manifest["metadata"] | {"ownerReferences": [reference]}
-    path = f"/apis/{manifest['apiVersion']}/clustersandboxtemplates/{metadata['name']}"
-    query = "fieldManager=paddock-chart&force=true&fieldValidation=Strict"
-    return call("PATCH", f"{path}?{query}", manifest | {"metadata": metadata})
+    metadata = manifest["metadata"]
+    metadata["ownerReferences"] = [
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "name": owner_name,
+            "uid": owner["metadata"]["uid"],
+        }
+    ]
+    path, options = (
+        f"/apis/{manifest['apiVersion']}/clustersandboxtemplates",
+        "fieldValidation=Strict",
+    )
+    try:
+        call("POST", f"{path}?{options}", manifest)
+    except urllib.error.HTTPError as error:
+        if error.code != ALREADY_EXISTS:
+            raise
+    else:
+        return "created"
+    there = call("GET", f"{path}/{metadata['name']}")
+    labels = there["metadata"].get("labels", {}) | metadata["labels"]
+    wanted = there["metadata"] | metadata | {"labels": labels}
+    call("PUT", f"{path}/{metadata['name']}?{options}", manifest | {"metadata": wanted})
+    return "up to date"
 
 
 def said(error: Exception) -> str:
@@ -77,7 +93,7 @@ def main() -> int:
     end = time.monotonic() + PATIENCE_S
     while True:
         try:
-            applied = apply(manifest, os.environ["PADDOCK_OWNER"])
+            outcome = apply(manifest, os.environ["PADDOCK_OWNER"])
         except (OSError, ValueError, KeyError) as error:
             final = isinstance(error, urllib.error.HTTPError) and error.code not in WORTH_A_RETRY
             if final or time.monotonic() > end:
@@ -87,10 +103,10 @@ def main() -> int:
                     else "see whether the CRDs are installed (crds.enabled)"
                 )
                 print(f"{name} was not applied: {said(error)}; {hint}", file=sys.stderr)
-                return 1
+                return REFUSED if final else 1
             time.sleep(PAUSE_S)
         else:
-            print(f"{name} applied, generation {applied['metadata']['generation']}")
+            print(f"{name} {outcome}")
             return 0
 
 

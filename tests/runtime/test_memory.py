@@ -1,0 +1,106 @@
+"""Memory in a real cgroup: the kernel's kills and the watchdog's, and the loss of PID 1.
+
+Needs root and a memory controller of cgroup version 1, which the build machine has; real pods
+are covered by e2e.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.runtime.pod import AS_ROOT, Pod, text
+
+CONTROLLER = Path("/sys/fs/cgroup/memory")
+LIMIT = 128 << 20
+pytestmark = pytest.mark.skipif(
+    not (AS_ROOT and (CONTROLLER / "memory.limit_in_bytes").exists()),
+    reason="needs root and a writable memory cgroup (v1)",
+)
+
+
+@pytest.fixture(scope="module")
+def cgroup() -> Iterator[Path]:
+    made = CONTROLLER / f"paddock-test-{os.getpid()}"
+    made.mkdir()
+    (made / "memory.limit_in_bytes").write_text(str(LIMIT))
+    yield made
+    for _ in range(50):
+        with contextlib.suppress(OSError):
+            made.rmdir()
+            return
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def small(cgroup: Path) -> Iterator[Pod]:
+    with Pod(cgroup=cgroup, limits={"memoryBytes": LIMIT}) as made:
+        yield made
+
+
+def test_the_kernel_s_kill_is_a_memory_limit(small: Pod) -> None:
+    ended = small.python("print('x', flush=True); x = bytearray(600 << 20)")
+    assert (ended["reason"], text(ended)) == ("MemoryLimit", "x\n")
+    assert small.python("print(1)")["exitCode"] == 0
+
+
+def test_a_kill_that_is_not_for_memory_is_none(small: Pod) -> None:
+    ended = small.bash("kill -9 $$")
+    assert (ended["reason"], ended["signal"], ended["oomKills"]) == ("Signaled", "SIGKILL", 0)
+
+
+def test_slow_growth_is_ended_by_the_watchdog(small: Pod) -> None:
+    program = """
+import time
+print('begun')
+hoard = []
+while True:
+    hoard.append(b'x' * (1 << 18)); time.sleep(0.002)
+"""
+    ended = small.python(program)
+    assert (ended["reason"], text(ended)) == ("MemoryLimit", "begun\n")
+    assert "at its memory limit of 134217728 bytes" in ended["message"]
+    assert ended["oomKills"] == 0
+
+
+def test_only_the_largest_is_ended(small: Pod) -> None:
+    innocent = small.submit(language="python", code="import time; time.sleep(1.5); print('fine')")
+    program = "import time\nx = []\nwhile True: x.append(b'x' * (1 << 18)); time.sleep(0.002)"
+    assert small.python(program)["reason"] == "MemoryLimit"
+    assert text(small.get(innocent["id"], "?wait=5s")) == "fine\n"
+
+
+def test_file_cache_is_not_memory(small: Pod) -> None:
+    ended = small.bash("head -c 300M /dev/zero > cached; cat cached | wc -c; rm cached")
+    assert (ended["reason"], text(ended)) == ("Exited", "314572800\n")
+
+
+def test_a_grandchild_s_death_is_told_but_is_not_the_reason(small: Pod) -> None:
+    ended = small.bash("/usr/bin/python3 -c 'x = bytearray(600 << 20)'; echo code $?")
+    assert (ended["reason"], text(ended)) == ("Exited", "code 137\n")
+    assert ended["oomKills"] >= 1
+
+
+def test_unbounded_recursion(small: Pod) -> None:
+    program = "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()"
+    assert small.python(program)["reason"] in ("MemoryLimit", "Signaled")
+    assert small.python("print(1)")["exitCode"] == 0
+
+
+def test_the_workspace_dies_of_it(cgroup: Path) -> None:
+    with Pod(cgroup=cgroup, limits={"memoryBytes": LIMIT}) as pod:
+        before = pod.fork_server()
+        Path(f"/proc/{before}/oom_score_adj").write_text("1000")
+        started = pod.submit(language="bash", code="sleep 60")
+        time.sleep(0.1)
+        # As if the kernel had chosen the fork server: it counts a kill, then it is gone.
+        assert pod.python("x = bytearray(600 << 20)")["reason"] == "MemoryLimit"
+        os.kill(before, 9)
+        lost = pod.get(started["id"], "?wait=5s")
+        assert lost["reason"] == "MemoryLimit"
+        assert lost["oomKills"] >= 1
+        pod.wait_ready()
+        assert pod.fork_server() != before
+        assert pod.python("print(1)")["exitCode"] == 0

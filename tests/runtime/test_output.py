@@ -1,0 +1,82 @@
+"""Head, tail and text of a stream, for any bytes in any pieces."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paddock_runtime.server.output import Kept, StreamKeeper, after_cut, before_cut, render
+
+pieces = st.lists(st.binary(max_size=40), max_size=20)
+texts = st.text(alphabet="aü€🎉\n", max_size=80)
+
+
+def keep(data: list[bytes], limit: int) -> Kept:
+    keeper = StreamKeeper(limit)
+    for piece in data:
+        keeper.add(piece)
+    return keeper.kept()
+
+
+@given(pieces, st.integers(1, 60))
+def test_what_is_kept_are_the_first_and_the_last_bytes(data: list[bytes], limit: int) -> None:
+    whole = b"".join(data)
+    kept = keep(data, limit)
+    assert kept.total == len(whole)
+    assert kept.omitted == max(0, len(whole) - limit)
+    assert whole.startswith(kept.head)
+    assert whole.endswith(kept.tail)
+    if not kept.omitted:
+        assert kept.head + kept.tail == whole
+
+
+@given(pieces, st.integers(1, 60), st.none() | st.integers(0, 80))
+def test_counts_are_of_raw_bytes(data: list[bytes], limit: int, max_output: int | None) -> None:
+    whole = b"".join(data)
+    shown = render(keep(data, limit), max_output)
+    assert shown.bytes == len(whole)
+    assert 0 <= shown.omitted <= len(whole)
+    if max_output is not None:
+        assert shown.head == ""
+    if shown.omitted == 0:
+        assert shown.head + shown.tail == whole.decode(errors="replace")
+
+
+@given(texts, st.integers(1, 60), st.none() | st.integers(0, 80))
+def test_no_character_is_broken_by_a_cut(text: str, limit: int, max_output: int | None) -> None:
+    whole = text.encode()
+    shown = render(keep([whole], limit), max_output)
+    assert "\ufffd" not in shown.head + shown.tail
+    assert text.startswith(shown.head)
+    assert text.endswith(shown.tail)
+    assert shown.omitted == len(whole) - len((shown.head + shown.tail).encode())
+    if max_output is not None:
+        assert len(shown.tail.encode()) <= max_output
+        # At the most the rest of one character is missing from what was asked for.
+        assert len(shown.tail.encode()) > min(max_output, len(whole), (limit + 1) // 2) - 4
+
+
+@given(st.binary(max_size=12))
+def test_cuts_take_at_most_three_bytes(data: bytes) -> None:
+    assert data.startswith(before_cut(data))
+    assert data.endswith(after_cut(data))
+    assert len(data) - len(before_cut(data)) <= 3
+    assert len(data) - len(after_cut(data)) <= 3
+
+
+def test_an_unfinished_character_at_the_very_end_is_the_program_s() -> None:
+    assert render(Kept(b"a\xe2", b"", 2)).head == "a\ufffd"
+    assert render(Kept(b"", b"a\xe2", 2), 2).tail == "a\ufffd"
+    assert render(Kept(b"ab\xe2", b"\x82\xacz", 10)).model_dump() == {
+        "head": "ab",
+        "tail": "z",
+        "bytes": 10,
+        "omitted": 7,
+    }
+
+
+def test_memory_stays_bounded() -> None:
+    keeper = StreamKeeper(1000)
+    for _ in range(1000):
+        keeper.add(b"x" * 999)
+    kept = keeper.kept()
+    assert (len(kept.head), len(kept.tail), kept.total) == (500, 500, 999_000)
+    assert len(keeper._tail) <= 1000
