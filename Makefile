@@ -22,7 +22,7 @@ test: check test-pure test-integration test-e2e ## everything that CI runs (25 m
 check: venv ## formatting, lints, types, layers, generated files
 	@dev/step "ruff" $(BIN)/ruff check . && dev/step "format" $(BIN)/ruff format --check .
 	@dev/step "mypy" $(BIN)/mypy $(SOURCES)
-	@dev/step "import layers" $(BIN)/lint-imports --no-timing
+	@dev/step "import layers" $(BIN)/lint-imports --no-logo
 	@dev/step "crds are generated" $(BIN)/python dev/generate.py --check
 
 test-pure: venv ## pure tests (a minute)

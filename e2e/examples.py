@@ -41,21 +41,27 @@ class PodWatch:
         self._thread.join(timeout=20)
 
     def _follow(self) -> None:
-        since = None
         with connection(self._kube) as api:
-            pods = pykube.Pod.objects(api, namespace=self._namespace)
             while not self._stop.is_set():
-                # Short watches, each from where the last one ended: so `stop` is soon heard.
+                # A list, then a short watch from where it ended: nothing is missed, `stop` is soon
+                # heard, and no version gets too old.
+                pods = pykube.Pod.objects(api, namespace=self._namespace)
+                there = {self._take(pod.obj) for pod in pods}
+                self._gone(set(self.records) - there)
+                since = pods.response["metadata"]["resourceVersion"]
                 for event in pods.watch(since=since, params={"timeoutSeconds": WATCH_S}):
-                    since = event.object.obj["metadata"]["resourceVersion"]
-                    self._take(event.type, event.object.obj)
+                    uid = self._take(event.object.obj)
+                    if event.type == "DELETED":
+                        self._gone({uid})
 
-    def _take(self, kind: str, pod: Json) -> None:
-        uid = pod["metadata"]["uid"]
-        record = self.records.setdefault(uid, PodRecord(pod, time.time()))
-        record.pod = pod
-        if kind == "DELETED" and record.deleted is None:
-            record.deleted = time.time()
+    def _take(self, pod: Json) -> str:
+        uid = str(pod["metadata"]["uid"])
+        self.records.setdefault(uid, PodRecord(pod, time.time())).pod = pod
+        return uid
+
+    def _gone(self, uids: set[str]) -> None:
+        for uid in uids:
+            self.records[uid].deleted = self.records[uid].deleted or time.time()
 
 
 @dataclass
@@ -101,13 +107,8 @@ class ExamplesRun:
         )
 
     def until_told(self, name: str, reason: str) -> str:
-        """`kubectl describe` of a session whose last event, posted in the background, is there."""
-
-        def look() -> bool:
-            events = self.kube.events(self.namespace, name)
-            return any(event["reason"] == reason for event in events)
-
-        until(look, f"an event {reason} about {name}", timeout=10)
+        """`kubectl describe` of a session whose last event is there."""
+        self.kube.until_event(self.namespace, name, reason)
         return self.kube.kubectl("describe", "ags", name, namespace=self.namespace).stdout
 
     def until_deleted(self, record: PodRecord) -> None:

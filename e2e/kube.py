@@ -21,15 +21,15 @@ EXAMPLES = ROOT / "examples"
 POLL_S = 0.1
 
 
-class AgentSession(NamespacedAPIObject):
+class AgentSession(NamespacedAPIObject):  # type: ignore[misc]  # pykube has no types
     version, endpoint, kind = "paddock.dev/v1alpha1", "agentsessions", "AgentSession"
 
 
-class Sandbox(NamespacedAPIObject):
+class Sandbox(NamespacedAPIObject):  # type: ignore[misc]  # pykube has no types
     version, endpoint, kind = "paddock.dev/v1alpha1", "sandboxes", "Sandbox"
 
 
-class Event(NamespacedAPIObject):
+class Event(NamespacedAPIObject):  # type: ignore[misc]  # pykube has no types
     version, endpoint, kind = "v1", "events", "Event"
 
 
@@ -111,11 +111,11 @@ class Kube:
 
         return until(look, f"agentsession/{name} {what}", timeout, last)
 
-    def finished(self, name: str, namespace: str, timeout: float = 30) -> Json:
+    def finished(self, name: str, namespace: str, timeout: float = 60) -> Json:
         """Wait for the end of a session, by its one condition for that."""
         return self.until_session(name, namespace, is_finished, "has Finished", timeout)
 
-    def troubled(self, name: str, namespace: str, reason: str, timeout: float = 20) -> Json:
+    def troubled(self, name: str, namespace: str, reason: str, timeout: float = 40) -> Json:
         """Wait until a session that cannot start says why."""
 
         def says(session: Json) -> bool:
@@ -137,7 +137,7 @@ class Kube:
         """Whether neither a sandbox nor a pod is in the namespace."""
         return not self.all(Sandbox, namespace) and not self.all(pykube.Pod, namespace)
 
-    def until_empty(self, namespace: str, timeout: float = 15) -> None:
+    def until_empty(self, namespace: str, timeout: float = 40) -> None:
         """Wait until neither a sandbox nor a pod is left in the namespace."""
 
         def last() -> str:
@@ -145,6 +145,15 @@ class Kube:
 
         what = f"{namespace} has neither sandboxes nor pods"
         until(lambda: self.is_empty(namespace), what, timeout, last)
+
+    def until_event(self, namespace: str, session: str, reason: str) -> list[str]:
+        """The reasons of a session's events, when that one, posted in the background, is there."""
+
+        def look() -> list[str] | None:
+            reasons = [event["reason"] for event in self.events(namespace, session)]
+            return reasons if reason in reasons else None
+
+        return until(look, f"an event {reason} about {session}", timeout=20)
 
     def events(self, namespace: str, session: str) -> list[Json]:
         """Events about an AgentSession, oldest first."""

@@ -43,7 +43,7 @@ def template(name: str, **spec: Any) -> Json:
     }
 
 
-def until_ready(kube: Kube, name: str, namespace: str, timeout: float = 30) -> Json:
+def until_ready(kube: Kube, name: str, namespace: str, timeout: float = 60) -> Json:
     """Wait until the session's sandbox answers."""
 
     def answers(seen: Json) -> bool:

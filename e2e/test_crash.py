@@ -19,7 +19,7 @@ from e2e.kube import AgentSession, Json, Kube, is_finished, until
 from e2e.sandboxes import bash, session
 from e2e.witness import FILE, Witness
 
-RUN_S = 40.0
+RUN_S = 60.0
 POLL_S = 0.03
 MOST_WRITES = 20
 """More than any of these may cost: a run that still crashes here never ends."""
@@ -141,7 +141,7 @@ class Run:
         return f"{self.kube.find(AgentSession, self.name, self.namespace)}\n{self.operator.log()}"
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_crash_after_any_write_changes_nothing_in_the_end(
     kube: Kube, seen: Witness, operator: HostOperator, shared_namespace: str, name: str

@@ -8,7 +8,7 @@ from e2e.examples import ExamplesRun
 from e2e.kube import EXAMPLES, Json, condition, step
 
 MIB = 1 << 20
-POD_GONE_S = 12.0
+POD_GONE_S = 15.0
 """From finishedAt to the pod's last moment; its containers have 5 s of grace."""
 GREETING = "🐴 pferd, κόσμε, Zoë 1\nGrüße\nздравствуй\n"
 FLOOD_TAIL = ("x" * 99 + "\n") * 20 + "the last line" + "x" * 86 + "\n"
@@ -65,7 +65,7 @@ CASES = {
                 "WallTimeout",
                 stdout="printed and flushed\nprinted and still in the buffer\n",
                 says="timeout of 2000 ms",
-                ms=(2000, 3000),
+                ms=(2000, 5000),
             ),
         ),
         "Failed",

@@ -31,7 +31,7 @@ def test_a_long_step_survives_the_operator(
         namespace,
         lambda seen: bool((seen["status"].get("steps") or [{}])[0].get("executionId")),
         "runs its first step",
-        timeout=30,
+        timeout=60,
     )
     time.sleep(1)
     if how == "kill":
@@ -44,7 +44,7 @@ def test_a_long_step_survives_the_operator(
     work = step(seen, "work")
     assert (work["reason"], work["exitCode"]) == ("Exited", 0)
     assert work["stdoutTail"] == "begun\ndone\n"
-    assert 6000 <= work["durationMs"] < 9000, "it was not interrupted"
+    assert 6000 <= work["durationMs"] < 12_000, "it was not interrupted"
     assert step(seen, "count")["stdoutTail"] == "1\n", "it ran once"
     kube.until_empty(namespace)
     paddock.until_ready()

@@ -39,7 +39,7 @@ def told(seen: Json, reason: str) -> str:
     return str(ready["message"])
 
 
-def succeeded(kube: Kube, name: str, namespace: str, timeout: float = 30) -> None:
+def succeeded(kube: Kube, name: str, namespace: str, timeout: float = 60) -> None:
     """The session gets over it: no word of the trouble is left."""
     seen = kube.finished(name, namespace, timeout)
     assert seen["status"]["phase"] == "Succeeded"
@@ -60,33 +60,30 @@ def test_a_missing_template_is_named_and_the_session_starts_when_it_comes(
 
 
 def test_an_image_that_cannot_be_had_is_named_and_the_session_can_be_deleted(
-    kube: Kube, shared_namespace: str
+    kube: Kube, namespace: str
 ) -> None:
-    kube.kubectl.apply(template("typo", image="localhost/no-such-image:1"), shared_namespace)
-    kube.kubectl.apply(session("no-image", HELLO, template={"name": "typo"}), shared_namespace)
-    seen = kube.troubled("no-image", shared_namespace, "ImageUnavailable")
+    kube.kubectl.apply(template("typo", image="localhost/no-such-image:1"), namespace)
+    kube.kubectl.apply(session("no-image", HELLO, template={"name": "typo"}), namespace)
+    seen = kube.troubled("no-image", namespace, "ImageUnavailable")
     message = told(seen, "ImageUnavailable")
     assert "container workspace of pod no-image-" in message
     assert "Check the template's image" in message
     assert "localhost/no-such-image:1" in message
     assert seen["status"]["phase"] == "Starting"
-    events = [entry["reason"] for entry in kube.events(shared_namespace, "no-image")]
-    assert events == ["ImageUnavailable"]
-    kube.kubectl("delete", "ags", "no-image", namespace=shared_namespace)
-    kube.until_empty(shared_namespace)
+    assert kube.until_event(namespace, "no-image", "ImageUnavailable") == ["ImageUnavailable"]
+    kube.kubectl("delete", "ags", "no-image", namespace=namespace)
+    kube.until_empty(namespace)
 
 
-def test_a_sandbox_that_no_node_has_room_for_is_said_to_be_so(
-    kube: Kube, shared_namespace: str
-) -> None:
-    kube.kubectl.apply(template("huge", resources={"memory": "200Gi"}), shared_namespace)
-    kube.kubectl.apply(session("no-room", HELLO, template={"name": "huge"}), shared_namespace)
-    message = told(kube.troubled("no-room", shared_namespace, "Unschedulable"), "Unschedulable")
+def test_a_sandbox_that_no_node_has_room_for_is_said_to_be_so(kube: Kube, namespace: str) -> None:
+    kube.kubectl.apply(template("huge", resources={"memory": "200Gi"}), namespace)
+    kube.kubectl.apply(session("no-room", HELLO, template={"name": "huge"}), namespace)
+    message = told(kube.troubled("no-room", namespace, "Unschedulable"), "Unschedulable")
     assert message.startswith("no node has room for pod no-room-")
     assert "Insufficient memory" in message
     assert "lower resources in the template" in message
-    kube.kubectl("delete", "ags", "no-room", namespace=shared_namespace)
-    kube.until_empty(shared_namespace)
+    kube.kubectl("delete", "ags", "no-room", namespace=namespace)
+    kube.until_empty(namespace)
 
 
 def test_a_used_up_quota_is_named_and_the_session_starts_when_there_is_room(
@@ -161,7 +158,7 @@ def test_sessions_start_when_somebody_else_s_objects_are_gone(
             "delete", plural, guest.name, "--grace-period=0", "--force", namespace=shared_namespace
         )
     for name in guests:
-        succeeded(kube, name, shared_namespace, timeout=40)
+        succeeded(kube, name, shared_namespace)
     kube.until_empty(shared_namespace)
 
 

@@ -16,12 +16,13 @@ from e2e.namespaces import Namespaces
 from e2e.sandboxes import session, until_ready
 
 MOST_FOR_ONE_STEP = 8
+SESSION = ("patch", "agentsessions/status")
 ONE_STEP = [
     ("create", "sandboxes"),
     ("create", "pods"),
     ("patch", "sandboxes/status"),
-    ("patch", "agentsessions/status"),
-    ("patch", "agentsessions/status"),
+    SESSION,
+    SESSION,
     ("delete", "sandboxes"),
 ]
 """docs/lifecycle.md, 1 to 6."""
@@ -62,7 +63,7 @@ def test_a_session_with_one_step_costs_at_most_eight_writes(
 ) -> None:
     writes = cost(kube, paddock, log, "hello", namespace)
     assert len(writes) <= MOST_FOR_ONE_STEP
-    assert writes == ONE_STEP, "docs/lifecycle.md numbers these"
+    _check_order(writes, ONE_STEP)
 
 
 def test_each_further_step_costs_at_most_one_write_more(
@@ -70,7 +71,7 @@ def test_each_further_step_costs_at_most_one_write_more(
 ) -> None:
     writes = cost(kube, paddock, log, "three-steps", namespace)
     assert len(writes) <= len(ONE_STEP) + 2
-    assert writes == [*ONE_STEP[:4], *[("patch", "agentsessions/status")] * 2, *ONE_STEP[4:]]
+    _check_order(writes, [*ONE_STEP[:4], SESSION, SESSION, *ONE_STEP[4:]])
 
 
 def test_nothing_is_written_while_idle_or_on_a_restart(
@@ -82,7 +83,9 @@ def test_nothing_is_written_while_idle_or_on_a_restart(
     until_ready(kube, "open", namespace)
     kube.finished("hello", namespace)
     kube.finished("exit-3", namespace)
-    until(lambda: len(kube.events(namespace, "hello")) >= 2, "events are posted", timeout=10)
+    kube.until_event(namespace, "hello", "Completed")
+    kube.until_event(namespace, "exit-3", "StepFailed")
+    kube.until_event(namespace, "open", "SandboxReady")
     time.sleep(1)
     before = kube.session("open", namespace)
     mark = log.mark()
@@ -101,3 +104,10 @@ def test_nothing_is_written_while_idle_or_on_a_restart(
     assert kube.session("open", namespace) == before
     kube.kubectl("delete", "ags", "--all", namespace=namespace)
     kube.until_empty(namespace)
+
+
+def _check_order(writes: list[tuple[str, str]], wanted: list[tuple[str, str]]) -> None:
+    """As docs/lifecycle.md numbers them; 3 and 4 are of two objects and may change places."""
+    assert sorted(writes) == sorted(wanted)
+    assert writes[:2] == wanted[:2]
+    assert writes[4:] == wanted[4:]

@@ -60,6 +60,9 @@ class Engine:
         self._observing = observing
         self._performing = performing
         self._workers = workers
+        self._doubtful: set[Key] = set()
+        """Parents to be read again before anything is planned for them: a child was deleted by
+        somebody else, most likely because the parent is gone and its event was lost."""
         self.primed = False
 
     def observe(self, kind: Kind, obj: Mapping[str, Any], *, deleted: bool = False) -> None:
@@ -70,6 +73,10 @@ class Engine:
             if old is None or not self._store.remove(key, ObjectView(obj).uid):
                 return
             self._performing.gone(key, ObjectView(old))
+            parent = parent_of(key, ObjectView(old))
+            if parent is not None and self._store.get(parent) is not None:
+                self._doubtful.add(parent)
+            self._doubtful.discard(key)
             obj = old
         elif not self._store.put(key, obj):
             return
@@ -156,6 +163,11 @@ class Engine:
 
     async def reconcile(self, key: Key) -> None:
         """Plan one key from what the store knows now, and carry the plan out."""
+        if key in self._doubtful:
+            # Without this, a parent that is gone would get child after child, each collected
+            # as garbage, until the next resync.
+            self._doubtful.discard(key)
+            await self._refresh(key)
         now = datetime.now(UTC)
         plan = self._plan(key, now)
         for action in plan.actions:
@@ -183,6 +195,18 @@ class Engine:
                 self.observe(key.kind, old, deleted=True)
         except ClusterError as error:
             log.warning("refresh failed", extra={"key": str(key), "error.message": str(error)})
+
+
+def parent_of(key: Key, view: ObjectView) -> Key | None:
+    """The key of the controller, if it is of our kinds."""
+    owner = view.owner
+    if owner is None:
+        return None
+    if key.kind == "Pod" and owner.kind == "Sandbox":
+        return Key("Sandbox", key.namespace, owner.name)
+    if key.kind == "Sandbox" and owner.kind == "AgentSession":
+        return Key("AgentSession", key.namespace, owner.name)
+    return None
 
 
 def _not_after(version: str, snapshot: str) -> bool:
