@@ -86,11 +86,12 @@ def instead_of_the_deployment(paddock: Paddock, folder: Path) -> Iterator[HostOp
     kubeconfig = _kubeconfig(paddock.kube, paddock, folder)
     paddock.scale(0)
     operator = HostOperator(paddock, kubeconfig, folder / "operator.log")
+    paddock.host_log = operator.log
     try:
         yield operator
     finally:
         operator.close()
-        paddock.host_log = ""
+        paddock.host_log = str
         paddock.scale(1)
 
 

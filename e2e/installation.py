@@ -2,7 +2,8 @@
 
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pykube
@@ -24,7 +25,7 @@ class Paddock:
     """Literal variables of the operator's container."""
     name: str
     """Prefix of the chart's cluster-wide objects, such as the ClusterRole NAME-tenant."""
-    host_log: str = field(default="")
+    host_log: Callable[[], str] = str
     """Log of the operator that a test runs on this machine instead."""
 
     @property
@@ -81,7 +82,7 @@ class Paddock:
             namespace=self.namespace,
             check=False,
         )
-        return f"{told.stdout}{told.stderr}{self.host_log}"
+        return f"{told.stdout}{told.stderr}{self.host_log()}"
 
 
 def find(kube: Kube) -> Paddock:

@@ -89,8 +89,7 @@ def test_describe_tells_the_story_in_a_handful_of_events(examples: ExamplesRun, 
     lines = told.split("\nEvents:")[1].split("\n")[3:]
     story = [tuple(line.split()[:2]) for line in lines if line.strip()]
     assert len(story) <= MOST_EVENTS
-    # Events know whole seconds only, and kubectl does not sort those of one second.
-    assert sorted(story) == sorted(STORIES[name]), told
+    assert story == STORIES[name], told
 
 
 def test_one_failure_is_one_warning_and_names_the_step(examples: ExamplesRun) -> None:

@@ -17,6 +17,10 @@ from paddock_operator.plan.conditions import clip
 QUEUE_BOUND = 1000
 MESSAGE_BYTES = 1024
 """The API server's bound of an Event's note."""
+_PLACE = {"SandboxReady": 1, "StepFailed": 2}
+_LAST = 3
+"""Times of Events are whole seconds and kubectl leaves those of one second in the order of their
+names, so a name begins with the Event's place in the story."""
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +61,12 @@ class Recorder:
     def _body(self, event: Emit) -> dict[str, object]:
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         digest = hashlib.sha256(f"{event.uid}/{event.reason}/{event.message}".encode())
+        place = _PLACE.get(event.reason, _LAST)
         return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{event.key.name[:200]}.{digest.hexdigest()[:16]}",
+                "name": f"{event.key.name[:200]}.{place}{digest.hexdigest()[:16]}",
                 "namespace": event.key.namespace,
             },
             "involvedObject": {
