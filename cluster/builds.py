@@ -130,7 +130,10 @@ def recipes(settings: Settings) -> dict[str, Recipe]:
             module="helm.sh/helm/v3",
             version=f"v{helm}",
             binaries=(("helm", "helm.sh/helm/v3/cmd/helm"),),
-            ldflags=f"-s -w -X helm.sh/helm/v3/internal/version.version=v{helm}",
+            # Without the last two `helm template` takes the cluster for Kubernetes 1.20.
+            ldflags=f"-s -w -X helm.sh/helm/v3/internal/version.version=v{helm}"
+            " -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1"
+            f" -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={minor}",
         ),
         Recipe(
             name="kind",
