@@ -1,8 +1,10 @@
 """The little of Kubernetes that measuring needs: create, delete, and a watch with timestamps."""
 
 import asyncio
+import base64
 import json
 import ssl
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -26,11 +28,16 @@ class Kube:
     @classmethod
     @asynccontextmanager
     async def connect(cls, kubeconfig: str) -> AsyncIterator["Kube"]:
-        """By client certificate files, as the local cluster's kubeconfig has them."""
+        """By the client certificate that the local cluster's kubeconfig holds."""
         config = yaml.safe_load(Path(kubeconfig).read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        context = ssl.create_default_context(cafile=cluster["certificate-authority"])
-        context.load_cert_chain(user["client-certificate"], user["client-key"])
+        ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        context = ssl.create_default_context(cadata=ca)
+        with tempfile.NamedTemporaryFile() as both:
+            both.write(base64.b64decode(user["client-certificate-data"]))
+            both.write(base64.b64decode(user["client-key-data"]))
+            both.flush()
+            context.load_cert_chain(both.name)
         connector = aiohttp.TCPConnector(ssl=context, limit=0)
         async with aiohttp.ClientSession(connector=connector, read_bufsize=1 << 21) as session:
             yield cls(cluster["server"], session)
