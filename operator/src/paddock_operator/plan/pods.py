@@ -18,7 +18,7 @@ CONTROL_DIR = "/run/paddock"
 JOURNAL_DIR = "/var/lib/paddock"
 RUNTIME_RESOURCES = {
     "requests": {"cpu": "25m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
-    # 1 cpu: with 500m the quota throttled start-up and every second one-liner (docs/performance.md).
+    # 1 cpu: with 500m the quota throttled start-up and one-liners (docs/performance.md).
     "limits": {"cpu": "1", "memory": "128Mi", "ephemeral-storage": "256Mi"},
 }
 TERMINATION_GRACE_SECONDS = 5
