@@ -15,14 +15,17 @@ class HealthServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, port: int) -> int:
-        """Listen on all addresses; returns the port (for port 0, the one it got)."""
+        """Listen on all addresses; returns the port.
+
+        Port 0 takes a free one on loopback: each address would get a port of its own.
+        """
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
         for path in self._checks:
             app.router.add_get(path, self._check)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, None, port)
+        site = web.TCPSite(self._runner, None if port else "127.0.0.1", port)
         await site.start()
         return int(self._runner.addresses[0][1])
 
