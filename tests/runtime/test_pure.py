@@ -157,7 +157,7 @@ def test_disk_meter(tmp_path: Path) -> None:
 
 def test_the_workspace_imports_the_standard_library_only() -> None:
     program = (
-        "import sys; import paddock_runtime.workspace.forkserver;"
+        "import sys; import paddock_runtime.workspace.serving;"
         "print([m for m in ('pydantic', 'aiohttp', 'jwt', 'cryptography', 'paddock_api')"
         " if m in sys.modules])"
     )

@@ -10,7 +10,7 @@ def main(library: str | None = None) -> int:
     """Supervise until told to stop. `library` leaves sys.path once we have what we need."""
 
     def serve() -> int:
-        from paddock_runtime.workspace.forkserver import serve as serve_runtime
+        from paddock_runtime.workspace.serving import serve as serve_runtime
 
         if library in sys.path:
             sys.path.remove(library)

@@ -5,7 +5,6 @@ left of an execution is gone before its end is told.
 """
 
 import contextlib
-import gc
 import json
 import os
 import select
@@ -16,24 +15,18 @@ from typing import Any
 
 from .. import cgroup, protocol
 from ..confinement import (
-    ConfinementPolicy,
     Prepared,
     ResourceLimits,
-    harden_server,
-    prepare,
-    probe,
 )
 from . import processes
 from .child import stand_by
 from .control import connect
 from .environment import base_environment
 from .files import FileError, write_files
-from .preload import STANDARD, preload
-from .python_main import FLUSH_SIGNAL, settle
+from .python_main import FLUSH_SIGNAL
 from .running import FLUSH_GRACE, Child
 from .scratch import sweep_shared_memory
-from .settings import Settings, read_settings
-from .supervisor import become_subreaper
+from .settings import Settings
 from .watchdog import Watchdog
 
 OVERHEAD = 3
@@ -41,36 +34,7 @@ OVERHEAD = 3
 SWEEP_SECONDS = 5.0
 STANDBY_DELAY = 0.003
 """A new child is made when the loop was quiet for so long, not in the way of an execution."""
-NO_MEMORY_LIMIT = (
-    "The workspace's memory limit cannot be read: only the kernel ends executions for memory."
-)
 OUR_EVIDENCE = ("oom", "usage", "peak", "pids")
-
-
-def serve() -> int:
-    """Serve one connection of the runtime; 0 if it said stop, 1 if it was lost."""
-    settings = read_settings()
-    become_subreaper()
-    preload(STANDARD.split())
-    files = cgroup.open_files()
-    wake = _wake_on_child()
-    harden_server()
-    prepared = prepare(
-        ConfinementPolicy(
-            network_none=settings.network_none,
-            writable=(settings.workspace_dir, settings.temporary_dir, "/dev/shm"),  # noqa: S108
-        )
-    )
-    capabilities = probe()
-    if files.memory_limit() is None:
-        capabilities["degraded"] = [*capabilities["degraded"], NO_MEMORY_LIMIT]  # type: ignore[misc]
-    server = ForkServer(settings, prepared, files, wake)
-    settle(base_environment(settings), settings.workspace_dir)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    server.connect(capabilities)
-    return server.run()
 
 
 class ForkServer:
@@ -284,14 +248,6 @@ class ForkServer:
         """The socket blocks: an end must not be lost, and the runtime always reads."""
         with contextlib.suppress(OSError):  # gone: the next poll sees the end of the connection
             protocol.send(self._control, message)
-
-
-def _wake_on_child() -> int:
-    """A descriptor that becomes readable when a child has died."""
-    wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    return wake
 
 
 def _signal(pid: int, number: int) -> None:
