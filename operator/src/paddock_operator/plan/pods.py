@@ -19,7 +19,7 @@ JOURNAL_DIR = "/var/lib/paddock"
 RUNTIME_RESOURCES = {
     "requests": {"cpu": "25m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
     # 1 cpu: with 500m the quota throttled start-up and one-liners (docs/performance.md).
-    "limits": {"cpu": "1", "memory": "128Mi", "ephemeral-storage": "256Mi"},
+    "limits": {"cpu": "1", "memory": "128Mi", "ephemeral-storage": "768Mi"},
 }
 TERMINATION_GRACE_SECONDS = 5
 DEADLINE_SLACK_SECONDS = 300
@@ -117,7 +117,8 @@ def build_pod(
             "volumes": [
                 # Memory-backed: its sticky bit keeps the workspace from the runtime's socket.
                 {"name": "control", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-                {"name": "journal", "emptyDir": {"sizeLimit": "128Mi"}},
+                # The journal keeps up to 256 MiB of output and one line per execution.
+                {"name": "journal", "emptyDir": {"sizeLimit": "512Mi"}},
                 {"name": "runtime-tmp", "emptyDir": {"sizeLimit": "16Mi"}},
                 {
                     "name": "workspace",
