@@ -68,7 +68,7 @@ def test_the_workspace_carries_the_limits_of_a_team_s_own_template(examples: Exa
 def test_the_runtime_is_limited_too_and_small(records: list[PodRecord]) -> None:
     for record in records:
         assert _in_bytes(limits(record.pod, "runtime")) == {
-            "limits": {"cpu": "1", "memory": 128 << 20, "ephemeral-storage": 768 << 20},
+            "limits": {"cpu": 1, "memory": 128 << 20, "ephemeral-storage": 768 << 20},
             "requests": {"cpu": "25m", "memory": 64 << 20, "ephemeral-storage": 64 << 20},
         }
 
