@@ -59,7 +59,7 @@ def test_the_workspace_carries_the_limits_of_the_chart_s_template(examples: Exam
 def test_the_workspace_carries_the_limits_of_a_team_s_own_template(examples: ExamplesRun) -> None:
     (record,) = examples.pods_of(examples.finished("own-template"))
     assert _in_bytes(limits(record.pod, "workspace")) == {
-        "limits": {"cpu": "250m", "memory": 128 << 20, "ephemeral-storage": 768 << 20},
+        "limits": {"cpu": "250m", "memory": 128 << 20, "ephemeral-storage": 256 << 20},
         "requests": {"cpu": "25m", "memory": 128 << 20, "ephemeral-storage": 64 << 20},
     }
     assert record.pod["spec"]["activeDeadlineSeconds"] > 10 * 60
