@@ -102,8 +102,10 @@ class Observing:
         return session is not None and get(session, "status", "sandbox", "uid") == sandbox.uid
 
     def _pod_of(self, sandbox: ObjectView) -> PodView | None:
-        pods = self._store.children(sandbox.uid, "Pod")
-        return PodView(pods[0]) if pods else None
+        """By its one name, and only if this sandbox controls it: anybody can write a reference."""
+        named = self._store.get(Key("Pod", sandbox.namespace, sandbox.name))
+        pod = PodView(named) if named is not None else None
+        return pod if pod is not None and pod.owned_by(sandbox.uid) else None
 
     def _live_uids(self) -> Iterator[int]:
         for _, obj in self._store.of_kind("Pod"):
