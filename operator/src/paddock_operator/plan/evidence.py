@@ -39,6 +39,17 @@ class Trouble:
     message: str
 
 
+def already_told(reason: object, trouble: Trouble | None) -> bool:
+    """Whether a stored condition's reason says this already.
+
+    The kubelet words one trouble in several ways, in turn: the first stays, so that a status
+    is not written for each of them.
+    """
+    if trouble is None:
+        return reason in (None, R.PENDING, R.STARTING)
+    return reason == trouble.reason
+
+
 @dataclass(frozen=True, slots=True)
 class PodEnd:
     """Proof that a sandbox will not answer again."""

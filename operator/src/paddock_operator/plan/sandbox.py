@@ -11,7 +11,14 @@ from paddock_api.sandbox import SandboxSpec
 from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan.actions import Action, Converse, Create, Key, PatchStatus, Plan, Probe
 from paddock_operator.plan.conditions import Condition, merge
-from paddock_operator.plan.evidence import RUNTIME, PodEnd, Trouble, pod_end, pod_trouble
+from paddock_operator.plan.evidence import (
+    RUNTIME,
+    PodEnd,
+    Trouble,
+    already_told,
+    pod_end,
+    pod_trouble,
+)
 from paddock_operator.plan.pods import PodSettings, build_pod
 from paddock_operator.plan.views import ObjectView, PodView
 
@@ -125,7 +132,8 @@ def _report(
     """
     sandbox, pod = seen.sandbox, seen.pod
     ready = seen.answering and trouble is None and end is None
-    if not ready and end is None and _told(sandbox, trouble):
+    told = (sandbox.condition("Ready") or {}).get("reason")
+    if not ready and end is None and already_told(told, trouble):
         return Plan()
     status: dict[str, Any] = {
         "observedGeneration": sandbox.generation,
@@ -157,15 +165,6 @@ def _report(
         status,
     )
     return Plan((patch,))
-
-
-def _told(sandbox: ObjectView, trouble: Trouble | None) -> bool:
-    """Whether the stored status says this already. The kubelet words one trouble in several
-    ways, in turn; the first stays."""
-    reason = (sandbox.condition("Ready") or {}).get("reason", R.PENDING)
-    if trouble is None:
-        return reason in (R.PENDING, R.STARTING)
-    return bool(reason == trouble.reason)
 
 
 def _conditions(ready: bool, trouble: Trouble | None, end: PodEnd | None) -> list[Condition]:

@@ -19,7 +19,7 @@ from paddock_api.reasons import ExecutionReason
 from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import session_status, steps
 from paddock_operator.plan.actions import Action, Converse, Create, Emit, Key, Plan
-from paddock_operator.plan.evidence import PodEnd, Trouble, pod_end
+from paddock_operator.plan.evidence import PodEnd, Trouble, already_told, pod_end
 from paddock_operator.plan.pods import owner_reference
 from paddock_operator.plan.refusals import max_duration_ms, refusal
 from paddock_operator.plan.sandbox import NAME_TAKEN_RETRY
@@ -183,8 +183,7 @@ def _waiting(seen: SessionObserved, draft: Draft, trouble: Trouble | None, now: 
     if trouble is not None and trouble.reason is R.NAME_TAKEN:
         again = min(again, now + NAME_TAKEN_RETRY)
     told = seen.session.condition("Reconciling") or {}
-    if _told(told.get("reason"), trouble):
-        # Said already. The kubelet words one trouble in several ways, in turn; the first stays.
+    if already_told(told.get("reason"), trouble):
         return Plan(requeue_at=again)
     write = session_status.patch(
         replace(draft, trouble=trouble, starting=seen.sandbox is not None), now
@@ -211,12 +210,6 @@ def _expires_at(seen: SessionObserved, spec: AgentSessionSpec) -> datetime:
     if stored is not None and wanted_ms > template.lifetime.max_duration_limit.ms:
         return stored
     return session.created_at + timedelta(milliseconds=wanted_ms)
-
-
-def _told(reason: object, trouble: Trouble | None) -> bool:
-    if trouble is None:
-        return reason in (None, R.PENDING, R.STARTING)
-    return reason == trouble.reason
 
 
 def _without_template(
