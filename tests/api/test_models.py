@@ -168,9 +168,9 @@ def test_what_was_written_reads_back_the_same() -> None:
 
 
 @pytest.mark.parametrize("hour", [0, 12])
-def test_times_are_utc_and_short(hour: int) -> None:
+def test_times_are_utc_and_sort_as_text(hour: int) -> None:
     moment = datetime(2026, 8, 1, hour, tzinfo=UTC)
-    assert format_time(moment) == f"2026-08-01T{hour:02}:00:00Z"
+    assert format_time(moment) == f"2026-08-01T{hour:02}:00:00.000Z"
     assert format_time(moment.replace(microsecond=5999)) == f"2026-08-01T{hour:02}:00:00.005Z"
 
 

@@ -50,9 +50,9 @@ class Resource(BaseModel):
 
 
 def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds, `2026-08-01T09:30:00.123Z`; none where they are 0."""
+    """RFC 3339 in UTC, always with milliseconds: `2026-08-01T09:30:00.123Z` sorts as text too."""
     text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00").removesuffix(".000") + "Z"
+    return text.removesuffix("+00:00") + "Z"
 
 
 Time = Annotated[

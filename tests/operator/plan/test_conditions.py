@@ -33,7 +33,7 @@ def test_a_new_condition_gets_the_time_of_now_in_whole_seconds() -> None:
 
 def test_another_reason_of_the_same_status_keeps_the_transition_time() -> None:
     (new,) = merged([condition("Ready", "True", "Completed")], READY)
-    assert (new["reason"], new["lastTransitionTime"]) == ("Answering", "2026-08-01T09:30:00Z")
+    assert (new["reason"], new["lastTransitionTime"]) == ("Answering", "2026-08-01T09:30:00.000Z")
 
 
 def test_another_status_moves_the_transition_time() -> None:

@@ -74,8 +74,8 @@ def test_when_it_answers_the_step_is_written_as_running_and_then_dispatched() ->
     assert status["phase"] == "Running"
     assert status["sandbox"] == {"name": NAME, "uid": SANDBOX_UID, "launch": "Cold"}
     assert status["steps"] == [{"name": "greet", "state": "Running", "executionId": ID}]
-    assert status["readyAt"] == "2026-08-01T09:30:02Z"
-    assert status["expiresAt"] == "2026-08-01T09:40:00Z"
+    assert status["readyAt"] == "2026-08-01T09:30:02.000Z"
+    assert status["expiresAt"] == "2026-08-01T09:40:00.000Z"
     assert said(status, "Ready") == ("True", "Answering")
     assert events(plan) == ["SandboxReady"]
 
@@ -256,6 +256,6 @@ def test_a_longer_life_is_written_and_told_to_the_runtime() -> None:
     longer = session(step(), status=status, max_duration="1h")
     plan = look(longer, now=after(30))
     assert kinds(plan) == ["PatchStatus AgentSession", "Converse greet"]
-    assert new_status(plan)["expiresAt"] == "2026-08-01T10:30:00Z"
+    assert new_status(plan)["expiresAt"] == "2026-08-01T10:30:00.000Z"
     assert only(plan, Converse).expires_at == after(3600)
     assert only(plan, Converse).execution.id == ID

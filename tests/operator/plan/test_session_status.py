@@ -115,18 +115,18 @@ def test_steps_that_never_ran_are_skipped_at_the_end() -> None:
     status = build(draft(steps=two).end(FAILURE), after(2))
     assert [entry["state"] for entry in status["steps"]] == ["Finished", "Skipped"]
     assert status["executions"] == {"total": 1, "failed": 0}
-    assert status["finishedAt"] == "2026-08-01T09:30:02Z"
+    assert status["finishedAt"] == "2026-08-01T09:30:02.000Z"
 
 
 def test_ready_at_is_the_first_time_and_never_moves() -> None:
-    assert build(draft(ready=True, sandbox=USED), after(3))["readyAt"] == "2026-08-01T09:30:03Z"
+    assert build(draft(ready=True, sandbox=USED), after(3))["readyAt"] == "2026-08-01T09:30:03.000Z"
     again = Draft(
         ObjectView(session(status=working_status())),
         sandbox=USED,
         expires_at=after(600),
         ready=True,
     )
-    assert build(again, after(99))["readyAt"] == "2026-08-01T09:30:01Z"
+    assert build(again, after(99))["readyAt"] == "2026-08-01T09:30:01.000Z"
 
 
 def test_a_status_that_says_nothing_new_is_not_written() -> None:

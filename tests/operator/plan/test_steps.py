@@ -142,7 +142,7 @@ def test_an_answer_becomes_a_status_of_the_steps_own_words() -> None:
         "stderrBytes": 0,
         "truncated": False,
         "stdoutTail": "hello\n",
-        "startedAt": "2026-08-01T09:30:00Z",
+        "startedAt": "2026-08-01T09:30:00.000Z",
         "finishedAt": "2026-08-01T09:30:00.012Z",
     }
 
