@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from paddock_api.conditions import ConditionReason, ConditionType
 from paddock_api.sandbox import SandboxStatus
@@ -25,7 +26,7 @@ PLURALS = {
     "SandboxTemplate": "sandboxtemplates",
     "ClusterSandboxTemplate": "clustersandboxtemplates",
 }
-MODELS = {"AgentSession": AgentSessionStatus, "Sandbox": SandboxStatus}
+MODELS: dict[str, type[BaseModel]] = {"AgentSession": AgentSessionStatus, "Sandbox": SandboxStatus}
 STATUS_BYTES = 48 * 1024
 _IGNORED = {"description", "format", "default", "x-kubernetes-list-type"}
 _BYTES_RULE = re.compile(r"size\(bytes\(self\)\) <= ([0-9]+)")

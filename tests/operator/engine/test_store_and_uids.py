@@ -85,3 +85,17 @@ def test_uids_given_out_at_the_same_time_differ_and_are_stable() -> None:
     assert uids.reserve("a", [1000]) == 1001
     uids.release("a")
     assert uids.reserve("c", [1000]) == 1001
+
+
+def test_a_uid_is_kept_while_its_pod_may_have_been_made() -> None:
+    uids = UidReservations(1000)
+    uids.reserve("asked", [])
+    uids.sent("asked")
+    uids.abandon("asked")
+    assert uids.reserve("b", []) == 1001
+    uids.release("asked")
+    assert uids.reserve("c", []) == 1000
+    uids.sent("c")
+    uids.refused("c")
+    uids.abandon("c")
+    assert uids.reserve("d", []) == 1000

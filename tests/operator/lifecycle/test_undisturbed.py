@@ -3,6 +3,9 @@
 import pytest
 from tests.operator.world.world import World
 
+from paddock_operator.plan.actions import Key
+from paddock_operator.plan.views import ObjectView
+
 
 @pytest.mark.parametrize(
     ("codes", "tolerant", "phase", "ran"),
@@ -51,3 +54,29 @@ def test_a_deleted_session_leaves_nothing() -> None:
         world.settle()
         assert {key.kind for key in world.cluster.objects} == {"SandboxTemplate"}
         world.check_at_rest()
+
+
+@pytest.mark.parametrize("restarts", [0, 3])
+def test_a_sandbox_made_by_hand_lives_as_long_as_it_says_however_often_we_restart(
+    restarts: int,
+) -> None:
+    with World() as world:
+        spec = {"templateRef": {"name": "python"}, "lifetime": {"maxDuration": "100s"}}
+        world.cluster.create("Sandbox", "team", {"metadata": {"name": "mine"}, "spec": spec})
+        key = Key("Sandbox", "team", "mine")
+        for _ in range(8):
+            world.progress()
+        assert ObjectView(world.cluster.objects[key]).is_true("Ready")
+        for _ in range(restarts):
+            world.advance(20)
+            world.stop_operator()
+            world.start_operator()
+            for _ in range(5):
+                world.progress()
+        world.advance(101 - world.seconds)
+        for _ in range(5):
+            world.progress()
+        view = ObjectView(world.cluster.objects[key])
+        assert view.is_true("Finished")
+        assert (view.condition("Finished") or {})["reason"] == "DeadlineExceeded"
+        assert world.api.writes == {"POST Pod": 1, "PATCH Sandbox": 2}

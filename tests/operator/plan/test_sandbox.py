@@ -1,5 +1,6 @@
 """A Sandbox's plan: one pod, probed, told the truth about, and never a second one."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.operator.objects import (
 from tests.operator.planning import kinds, message, new_status, only, plan_sandbox, said
 
 from paddock_api.conditions import ConditionReason as R
+from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan.actions import Converse, Create, PatchStatus, Plan, Probe
 from paddock_operator.plan.evidence import Trouble
 
@@ -70,7 +72,7 @@ def test_a_runtime_that_answers_makes_it_ready_in_one_write() -> None:
     assert status["podUid"] == POD_UID
     assert status["podIP"] == "10.0.0.7"
     assert status["workspaceUid"] == WORKSPACE_UID
-    assert status["readyAt"] == "2026-08-01T09:30:01Z"
+    assert status["readyAt"] == "2026-08-01T09:30:01.000Z"
 
 
 def test_a_ready_sandbox_plans_nothing() -> None:
@@ -221,6 +223,14 @@ def test_one_made_by_hand_is_told_its_own_lifetime() -> None:
     assert (converse.configure.env, converse.configure.files) == ([], [])
 
 
+def test_one_made_by_hand_that_only_a_newer_operator_understands_is_told_so() -> None:
+    odd = sandbox(owner_uid=None, lifetime={"maxDuration": "soon"})
+    plan = plan_sandbox(odd, pod(), answering=True)
+    assert kinds(plan) == ["PatchStatus Sandbox"]
+    assert said(new_status(plan), "Ready") == ("False", "SpecInvalid")
+    assert "spec.lifetime.maxDuration" in message(new_status(plan), "Ready")
+
+
 def test_one_made_by_hand_without_a_word_lives_as_long_as_its_template_says() -> None:
     plan = plan_sandbox(sandbox(owner_uid=None), pod(), answering=True)
     assert only(plan, Converse).expires_at == after(3600)
@@ -231,29 +241,26 @@ def test_the_one_of_a_session_is_configured_by_its_session() -> None:
     assert [a for a in plan.actions if isinstance(a, Converse)] == []
 
 
-@pytest.mark.parametrize("claimed", [True, False])
-@pytest.mark.parametrize("answering", [True, False])
-@pytest.mark.parametrize("trouble", [None, NO_QUOTA])
-@pytest.mark.parametrize("template", [None, NO_TEMPLATE])
-@pytest.mark.parametrize("status", [None, ready_status()])
+@pytest.mark.parametrize("status", [None, ready_status()], ids=["young", "ready"])
 @pytest.mark.parametrize(
     "seen",
     [None, pod(), pod(**YOUNG), pod(owner_uid="x"), pod(uid="y"), pod(workspace=terminated(2))],
+    ids=["none", "running", "pending", "foreign", "second", "ended"],
 )
-def test_nothing_is_written_at_rest(
-    seen: Json | None,
-    status: Json | None,
-    template: Trouble | None,
-    trouble: Trouble | None,
-    answering: bool,
-    claimed: bool,
-) -> None:
+def test_nothing_is_written_at_rest(seen: Json | None, status: Json | None) -> None:
     """Whatever was seen, what was written is not written again."""
-    more: dict[str, Any] = {"answering": answering, "trouble": trouble, "claimed": claimed}
-    if template is not None:
-        more["template"] = template
-    first = plan_sandbox(sandbox(status=status), seen, **more)
-    writes = [a for a in first.actions if isinstance(a, PatchStatus)]
-    after_it = sandbox(status=writes[0].status if writes else status)
-    second = plan_sandbox(after_it, seen, **more, now=after(99))
-    assert [a for a in second.actions if isinstance(a, PatchStatus)] == []
+    choices = itertools.product(
+        [True, False], [True, False], [None, NO_QUOTA], [SandboxTemplateSpec(), NO_TEMPLATE]
+    )
+    for answering, claimed, trouble, template in choices:
+        more: dict[str, Any] = {
+            "answering": answering,
+            "claimed": claimed,
+            "trouble": trouble,
+            "template": template,
+        }
+        first = plan_sandbox(sandbox(status=status), seen, **more)
+        writes = [a for a in first.actions if isinstance(a, PatchStatus)]
+        after_it = sandbox(status=writes[0].status if writes else status)
+        second = plan_sandbox(after_it, seen, **more, now=after(99))
+        assert [a for a in second.actions if isinstance(a, PatchStatus)] == [], more

@@ -1,5 +1,6 @@
 """How sessions end when something is lost, late or refused; no step is ever sent twice."""
 
+import itertools
 import json
 from typing import Any
 
@@ -284,23 +285,21 @@ def test_a_reason_of_another_version_reads_as_lost() -> None:
     assert said(new_status(look(running(), odd)), "Failed") == ("True", "SandboxLost")
 
 
-@pytest.mark.parametrize("seen", [None, READY, sandbox(), finished_sandbox(R.EVICTED)])
-@pytest.mark.parametrize("its_pod", [None, pod(), pod(ip=""), pod(deleting=True)])
-@pytest.mark.parametrize("answering", [True, False])
-@pytest.mark.parametrize("moment", [0, 2, 599, 600, 614, 615, 9999])
 @pytest.mark.parametrize(
     "stored",
     [session(step()), running(), session(status=working_status()), session()],
     ids=["new", "running", "open", "new and open"],
 )
-def test_what_was_written_is_not_written_again(
-    stored: Json, seen: Json | None, its_pod: Json | None, answering: bool, moment: float
-) -> None:
-    if answering and (its_pod is None or seen is None):
-        return  # a pod that is not there does not answer
-    first = plan_session(stored, seen, its_pod, answering=answering, now=after(moment))
-    if "PatchStatus AgentSession" not in kinds(first):
-        return
-    written = {**stored, "status": new_status(first)}
-    second = plan_session(written, seen, its_pod, answering=answering, now=after(moment))
-    assert "PatchStatus AgentSession" not in kinds(second)
+def test_what_was_written_is_not_written_again(stored: Json) -> None:
+    sandboxes = [None, READY, sandbox(), finished_sandbox(R.EVICTED)]
+    pods = [None, pod(), pod(ip=""), pod(deleting=True)]
+    moments = [0, 2, 599, 600, 614, 615, 9999]
+    for seen, its_pod, moment in itertools.product(sandboxes, pods, moments):
+        for answering in {False, its_pod is not None and seen is not None}:
+            more: dict[str, Any] = {"answering": answering, "now": after(moment)}
+            first = plan_session(stored, seen, its_pod, **more)
+            if "PatchStatus AgentSession" not in kinds(first):
+                continue
+            written = {**stored, "status": new_status(first)}
+            second = plan_session(written, seen, its_pod, **more)
+            assert "PatchStatus AgentSession" not in kinds(second), (seen, its_pod, more)

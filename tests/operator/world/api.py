@@ -40,7 +40,11 @@ class FakeApi:
         self.events: list[Json] = []
         self.secrets: dict[str, Json] = {}
         self.fault: str | None = None
+        self.faults: dict[int, str] = {}
+        """The same by the number of a write, counted from 1."""
         self.crash_after: int | None = None
+        self.during: Callable[[], object] | None = None
+        """Called once, when the next write was carried out and before it is answered."""
         self.between: Callable[[], None] = lambda: None
         """Called within every list, after its snapshot was taken."""
 
@@ -68,7 +72,7 @@ class FakeApi:
         kind = _COLLECTIONS[match["plural"]]
         try:
             if method == "GET":
-                return self._read(kind, namespace, name)
+                return self._read(kind, namespace, name, (query or {}).get("labelSelector"))
             self.writes[f"{method} {kind}"] += 1
             return self._write(method, Key(kind, namespace, name or ""), dict(body or {}))
         except Refused as refused:
@@ -76,16 +80,20 @@ class FakeApi:
                 self.refused += 1
             raise from_response(refused.status, refused.body, creating=method == "POST") from None
 
-    def _read(self, kind: Kind, namespace: str, name: str | None) -> Json:
+    def _read(self, kind: Kind, namespace: str, name: str | None, label: str | None) -> Json:
         if name:
             return self._cluster._get(Key(kind, namespace, name))
-        items = [obj for _, obj in self._cluster.of_kind(kind)]
+        items = [
+            obj
+            for _, obj in self._cluster.of_kind(kind)
+            if label is None or label in obj["metadata"].get("labels", {})
+        ]
         version = self._cluster.version
         self.between()
         return {"items": items, "metadata": {"resourceVersion": version}}
 
     def _write(self, method: str, key: Key, body: Json) -> Json:
-        fault, self.fault = self.fault, None
+        fault, self.fault = self.fault or self.faults.get(self.written), None
         if fault == "crash-before":
             raise Crash
         if fault == "unreachable":
@@ -93,6 +101,9 @@ class FakeApi:
         if fault == "overloaded":
             raise Overloaded("too many requests", 429)
         answer = self._carry_out(method, key, body)
+        during, self.during = self.during, None
+        if during is not None:
+            during()
         if fault == "crash-after" or self.written == self.crash_after:
             raise Crash
         if fault == "lost":

@@ -16,7 +16,7 @@ from tests.operator.schema import check_status, default_status
 
 from paddock_api.base import format_time
 from paddock_operator.plan.actions import Key, Kind
-from paddock_operator.plan.views import ObjectView
+from paddock_operator.plan.views import SANDBOX_LABEL, ObjectView
 
 Json = dict[str, Any]
 WITH_STATUS = ("AgentSession", "Sandbox")
@@ -38,6 +38,11 @@ class Event:
     type: str
     kind: Kind
     obj: Json
+
+    @property
+    def watched(self) -> bool:
+        """Of pods only those with our label are."""
+        return self.kind != "Pod" or SANDBOX_LABEL in self.obj["metadata"].get("labels", {})
 
 
 class Cluster:
@@ -144,7 +149,9 @@ class Cluster:
     def events_of(self, kind: Kind) -> Iterator[Event]:
         """What a watch that starts anew is sent first."""
         for _, obj in self.of_kind(kind):
-            yield Event("ADDED", kind, obj)
+            event = Event("ADDED", kind, obj)
+            if event.watched:
+                yield event
 
     def _get(self, key: Key) -> Json:
         if key not in self.objects:

@@ -122,6 +122,9 @@ class ModelConversations:
 
     def forget_pod(self, pod_uid: str) -> None:
         self._told.pop(pod_uid, None)
+        for session_uid, action in list(self.going.items()):
+            if action.pod_uid == pod_uid:
+                del self.going[session_uid]
 
     def talk(self, session_uid: str) -> bool:
         """One round of requests; True if an answer was brought."""
@@ -223,7 +226,8 @@ class Life:
         self.engine.observe(kind, obj)
 
     def _heard(self, event: Event) -> None:
-        self.pending[event.kind].append(event)
+        if event.watched:
+            self.pending[event.kind].append(event)
 
     def _answered(self, sandbox: Key) -> None:
         obj = self.store.get(sandbox)

@@ -196,6 +196,14 @@ class World:
         for kind in ("Sandbox", "Pod"):
             left = [key for key, obj in self.cluster.of_kind(kind) if ObjectView(obj).owner]
             assert left == []
+        assert self.life is not None
+        assert self.life.conversations.going == {}
+        assert self.life.conversations._results == {}
+        assert self.life.conversations._told == {}
+        assert self.life.prober.asking == {}
+        assert self.life.prober._ready == set()
+        assert self.life.uids._reserved.keys() <= self.life.uids._sent
+        assert self.life.troubles._troubles == {}
         for fresh_start in (False, True):
             if fresh_start:
                 self.stop_operator()
@@ -207,9 +215,6 @@ class World:
                     self.life.queue.add(key)
             self.settle()
             assert self.api.written == written, "writes at rest"
-        assert self.life is not None
-        assert self.life.conversations.going == {}
-        assert self.life.uids._reserved == {}
 
     def _check_write(self, key: Key, old: Json | None, new: Json | None) -> None:
         if key.kind == "Pod" and old is None and new is not None:

@@ -20,6 +20,7 @@ from paddock_operator.runtime_client.client import RuntimeRefusal, RuntimeUnavai
 
 log = logging.getLogger(__name__)
 
+QUICK_S = 0.5
 CONFIGURE = ""
 """Key of a refused configure among a session's results."""
 
@@ -79,8 +80,12 @@ class Conversations:
         self._tasks[action.session_uid] = (topic, task)
 
     def forget_pod(self, pod_uid: str) -> None:
-        """The pod is gone: it need not be configured again."""
+        """The pod is gone. Its containers may go on for a moment: what they say is late."""
         self._told.pop(pod_uid, None)
+        for session_uid, (topic, task) in list(self._tasks.items()):
+            if topic.startswith(f"{pod_uid} "):
+                del self._tasks[session_uid]
+                task.cancel()
 
     def forget(self, session_uid: str) -> None:
         """The session is over: its results are in its status or nobody will ask."""
@@ -96,6 +101,7 @@ class Conversations:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _talk(self, action: Converse) -> None:
+        loop = asyncio.get_running_loop()
         execution_id = CONFIGURE
         attempt = 0
         while True:
@@ -112,9 +118,14 @@ class Conversations:
                 answer = await self._client.execute(
                     action.ip, action.sandbox_uid, action.execution, self._traceparent(action)
                 )
+                attempt = 0
                 while answer.state is not ExecutionState.FINISHED:
-                    attempt = 0
-                    answer = await self._client.wait(action.ip, action.sandbox_uid, answer.id)
+                    begun = loop.time()
+                    answer = await self._client.wait(action.ip, action.sandbox_uid, execution_id)
+                    # Only a runtime that is not well answers a long poll at once with nothing.
+                    attempt = attempt + 1 if loop.time() - begun < QUICK_S else 0
+                    if attempt and answer.state is not ExecutionState.FINISHED:
+                        await pause(attempt)
                 self._bring(action, execution_id, answer)
                 return
             except RuntimeUnavailable as error:
@@ -125,6 +136,10 @@ class Conversations:
             except RuntimeRefusal as error:
                 self._bring(action, execution_id, Refused(error.code, error.detail))
                 return
+            except Exception:  # a fault of ours must not leave the session without an answer
+                attempt += 1
+                log.exception("conversation failed", extra={"session": str(action.session)})
+                await pause(attempt)
 
     def _bring(self, action: Converse, execution_id: str, answer: Execution | Refused) -> None:
         self._results.setdefault(action.session_uid, {})[execution_id] = answer

@@ -8,13 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from paddock_operator.cluster.client import Api, get, list_all
-from paddock_operator.cluster.errors import (
-    ClusterError,
-    Conflict,
-    Denied,
-    NotFound,
-    Unreachable,
-)
+from paddock_operator.cluster.errors import ClusterError, Conflict, NotFound
 from paddock_operator.engine.observing import Observing
 from paddock_operator.engine.performing import Performing, Rejected
 from paddock_operator.engine.queue import KeyQueue
@@ -68,8 +62,8 @@ class Engine:
     def observe(self, kind: Kind, obj: Mapping[str, Any], *, deleted: bool = False) -> None:
         """Something may have happened to this object. Never blocks, never raises on content."""
         key = key_of(kind, obj)
+        old = self._store.get(key)
         if deleted:
-            old = self._store.get(key)
             if old is None or not self._store.remove(key, ObjectView(obj).uid):
                 return
             self._performing.gone(key, ObjectView(old))
@@ -80,6 +74,8 @@ class Engine:
             obj = old
         elif not self._store.put(key, obj):
             return
+        else:
+            self._performing.seen(key, ObjectView(obj), ObjectView(old) if old else None)
         for affected in self._observing.affected(key, ObjectView(obj)):
             self._queue.add(affected)
 
@@ -88,7 +84,7 @@ class Engine:
         while True:
             try:
                 await self._resync()
-            except (NotFound, Denied, Unreachable) as error:
+            except ClusterError as error:
                 log.warning("cannot list yet, trying again", extra={"error.message": str(error)})
                 await asyncio.sleep(CRD_RETRY_S)
                 continue

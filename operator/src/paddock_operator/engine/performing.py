@@ -99,13 +99,26 @@ class Performing:
                 if any(ObjectView(pod).uid == action.pod_uid for pod in pods):
                     self._conversations.ensure(action)
 
+    def seen(self, key: Key, view: ObjectView, old: ObjectView | None) -> None:
+        """A version of an object arrived, from a watch, a list or as the answer to a write."""
+        if old is not None and old.uid != view.uid:
+            self.gone(key, old)
+        elif old is not None and key.kind == "AgentSession":
+            self._telemetry.written(view, old.status)
+        if view.is_true("Finished"):
+            self._troubles.clear(key)
+            if key.kind == "AgentSession":
+                self._conversations.forget(view.uid)
+
     def gone(self, key: Key, view: ObjectView) -> None:
         """An object was deleted: forget what was kept about it."""
         if key.kind == "Pod":
             self._prober.forget(view.uid)
             self._conversations.forget_pod(view.uid)
+            if view.owner is not None:
+                self._uids.release(view.owner.uid)
         if key.kind == "Sandbox":
-            self._uids.release(view.uid)
+            self._uids.abandon(view.uid)
             self._conversations.forget(view.uid)
         if key.kind == "AgentSession":
             self._conversations.forget(view.uid)
@@ -117,6 +130,9 @@ class Performing:
             self.gone(key, ObjectView(old))
 
     async def _create(self, key: Key, action: Create) -> None:
+        is_pod = action.key.kind == "Pod"
+        if is_pod:
+            self._uids.sent(action.owner_uid)
         try:
             with _counted("create", action.key.kind):
                 created = await self._writer.create(action)
@@ -127,10 +143,12 @@ class Performing:
             )
             # The next plan tells it in the status before it tries again.
             self._troubles.set(key, trouble)
+            if is_pod:
+                self._uids.refused(action.owner_uid)
             raise Rejected(trouble) from error
         self._troubles.clear(key)
         self._observe(action.key.kind, created)
-        if action.key.kind == "Pod":
+        if is_pod:
             self._uids.release(action.owner_uid)
 
     async def _patch_status(self, action: PatchStatus) -> None:
@@ -141,11 +159,6 @@ class Performing:
             self._removed(action.key, action.uid)
             raise Conflict(f"{action.key} is gone.")
         self._observe(action.key.kind, written)
-        if action.key.kind == "AgentSession":
-            view = ObjectView(written)
-            self._telemetry.written(view, action.old)
-            if view.is_true("Finished"):
-                self._conversations.forget(view.uid)
 
 
 class _counted:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from paddock_api.base import format_time
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.messages import Configure
@@ -20,6 +22,7 @@ from paddock_operator.plan.evidence import (
     pod_trouble,
 )
 from paddock_operator.plan.pods import PodSettings, build_pod
+from paddock_operator.plan.templates import spec_invalid
 from paddock_operator.plan.views import ObjectView, PodView
 
 NAME_TAKEN_RETRY = timedelta(seconds=15)
@@ -74,10 +77,13 @@ def plan_sandbox(seen: SandboxObserved, settings: PodSettings, now: datetime) ->
             # Another life of this operator saw it ready: no write until something proves otherwise.
             return Plan(probe)
         return Plan((*probe, *_report(seen, now, trouble=pod_trouble(pod)).actions))
-    plan = _report(seen, now)
     if sandbox.owner is None and isinstance(seen.template, SandboxTemplateSpec):
-        return Plan((*plan.actions, _configure_unclaimed(seen, pod, seen.template, now)))
-    return plan
+        try:
+            converse = _configure_unclaimed(seen, pod, seen.template, now)
+        except ValidationError as error:
+            return _report(seen, now, trouble=spec_invalid(error))
+        return Plan((*_report(seen, now).actions, converse))
+    return _report(seen, now)
 
 
 def _is_its_pod(pod: PodView, sandbox: ObjectView) -> bool:

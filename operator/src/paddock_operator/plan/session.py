@@ -39,6 +39,7 @@ from paddock_operator.plan.session_ends import (
 )
 from paddock_operator.plan.session_input import Refused, SessionObserved
 from paddock_operator.plan.session_status import Draft, Outcome
+from paddock_operator.plan.templates import spec_invalid
 from paddock_operator.plan.views import TRACE_ANNOTATION, ObjectView, get, parse_time
 
 
@@ -224,15 +225,8 @@ def _without_template(
 def _waiting_for_an_upgrade(
     seen: SessionObserved, draft: Draft, error: ValidationError, now: datetime
 ) -> Plan:
-    """A spec that only a newer operator understands."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    trouble = Trouble(
-        R.SPEC_INVALID,
-        f"spec.{where}: {first['msg']}. Upgrade the operator to the version of the CRDs.",
-    )
     expires_at = seen.session.created_at + timedelta(milliseconds=MAX_DURATION_MS)
-    return _waiting(seen, replace(draft, expires_at=expires_at), trouble, now)
+    return _waiting(seen, replace(draft, expires_at=expires_at), spec_invalid(error), now)
 
 
 def _create_sandbox(

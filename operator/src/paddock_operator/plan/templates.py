@@ -31,10 +31,21 @@ def read_template(key: Key, obj: Mapping[str, Any] | None) -> SandboxTemplateSpe
     try:
         return SandboxTemplateSpec.read(ObjectView(obj).spec)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         return Trouble(
             R.TEMPLATE_INVALID,
-            f"{key.kind}/{key.name}: spec.{where}: {first['msg']}. Correct the template, or "
-            "upgrade the operator to the version of the CRDs.",
+            f"{key.kind}/{key.name}: {_first(error)}. Correct the template, or upgrade the "
+            "operator to the version of the CRDs.",
         )
+
+
+def spec_invalid(error: ValidationError) -> Trouble:
+    """A spec that the API server took and only a newer operator understands."""
+    return Trouble(
+        R.SPEC_INVALID,
+        f"{_first(error)}. Upgrade the operator to the version of the CRDs.",
+    )
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

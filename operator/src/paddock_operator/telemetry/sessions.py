@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class SessionTelemetry:
-    """Called once per written status, with what was there before."""
+    """Called once per version of a session that arrives, with the status that was known before."""
 
     def __init__(self, export: Export | None) -> None:
         self._export = export
