@@ -24,7 +24,7 @@ def records(directory: Path) -> list[dict[str, Any]]:
 async def test_lines_and_outputs_are_read_back(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     first = journal.write({"type": "a", "text": "ü\n"})
-    second = journal.write({"type": "b"}, b"output")
+    second = journal.write({"type": "b"}, [b"out", b"", b"put"])
     await journal.sync()
     assert journal.read(first) == {"type": "a", "text": "ü\n"}
     record = journal.read(second)
@@ -32,7 +32,7 @@ async def test_lines_and_outputs_are_read_back(tmp_path: Path) -> None:
     journal.close()
     again = Journal(tmp_path)
     assert [line for _, line in again.records()] == [first, second]
-    third = again.write({"type": "c"}, b"more")
+    third = again.write({"type": "c"}, [b"more"])
     assert again.read_output(again.read(third)["at"], 0, 4) == b"more"
     assert again.read_output(record["at"], 0, 6) == b"output"
     again.close()
@@ -67,7 +67,7 @@ async def test_old_outputs_go_and_their_ends_stay(
     monkeypatch.setattr(module, "SEGMENT_BYTES", 1000)
     monkeypatch.setattr(module, "SEGMENTS", 2)
     journal = Journal(tmp_path)
-    lines = [journal.write({"number": number}, b"x" * 600) for number in range(6)]
+    lines = [journal.write({"number": number}, [b"x" * 600]) for number in range(6)]
     await journal.sync()
     read = [journal.read(line) for line in lines]
     kept = [journal.read_output(record["at"], 0, 600) is not None for record in read]

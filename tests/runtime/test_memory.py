@@ -79,8 +79,9 @@ def test_file_cache_is_not_memory(small: Pod) -> None:
 
 def test_a_grandchild_s_death_is_told_but_is_not_the_reason(small: Pod) -> None:
     ended = small.bash("/usr/bin/python3 -c 'x = bytearray(600 << 20)'; echo code $?")
-    if ended["reason"] == "MemoryLimit":  # the watchdog looked just before the kernel acted
-        assert ended["oomKills"] == 0
+    if ended["reason"] == "MemoryLimit":  # the watchdog looked just when the kernel acted
+        assert "stood at its memory limit" in ended["message"]
+        assert ended["oomKills"] <= 1  # both may have: the grandchild first, then all of it
         return
     assert (ended["reason"], text(ended)) == ("Exited", "code 137\n")
     assert ended["oomKills"] >= 1

@@ -1,9 +1,16 @@
 """Head, tail and text of a stream, for any bytes in any pieces."""
 
+from datetime import UTC, datetime
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paddock_runtime.server.output import Kept, StreamKeeper, after_cut, before_cut, render
+from paddock_api.messages import Execution
+from paddock_api.reasons import ExecutionState
+from paddock_runtime.server import answers
+from paddock_runtime.server.output import Kept, StreamKeeper, after_cut, before_cut, cut, text_form
+from paddock_runtime.server.records import End
 
 pieces = st.lists(st.binary(max_size=40), max_size=20)
 texts = st.text(alphabet="aü€🎉\n", max_size=80)
@@ -13,7 +20,7 @@ def keep(data: list[bytes], limit: int) -> Kept:
     keeper = StreamKeeper(limit)
     for piece in data:
         keeper.add(piece)
-    return keeper.kept()
+    return keeper.take()
 
 
 @given(pieces, st.integers(1, 60))
@@ -31,7 +38,7 @@ def test_what_is_kept_are_the_first_and_the_last_bytes(data: list[bytes], limit:
 @given(pieces, st.integers(1, 60), st.none() | st.integers(0, 80))
 def test_counts_are_of_raw_bytes(data: list[bytes], limit: int, max_output: int | None) -> None:
     whole = b"".join(data)
-    shown = render(keep(data, limit), max_output)
+    shown = text_form(cut(keep(data, limit), max_output))
     assert shown.bytes == len(whole)
     assert 0 <= shown.omitted <= len(whole)
     if max_output is not None:
@@ -43,7 +50,7 @@ def test_counts_are_of_raw_bytes(data: list[bytes], limit: int, max_output: int 
 @given(texts, st.integers(1, 60), st.none() | st.integers(0, 80))
 def test_no_character_is_broken_by_a_cut(text: str, limit: int, max_output: int | None) -> None:
     whole = text.encode()
-    shown = render(keep([whole], limit), max_output)
+    shown = text_form(cut(keep([whole], limit), max_output))
     assert "\ufffd" not in shown.head + shown.tail
     assert text.startswith(shown.head)
     assert text.endswith(shown.tail)
@@ -63,9 +70,9 @@ def test_cuts_take_at_most_three_bytes(data: bytes) -> None:
 
 
 def test_an_unfinished_character_at_the_very_end_is_the_program_s() -> None:
-    assert render(Kept(b"a\xe2", b"", 2)).head == "a\ufffd"
-    assert render(Kept(b"", b"a\xe2", 2), 2).tail == "a\ufffd"
-    assert render(Kept(b"ab\xe2", b"\x82\xacz", 10)).model_dump() == {
+    assert text_form(cut(Kept(b"a\xe2", b"", 2))).head == "a\ufffd"
+    assert text_form(cut(Kept(b"", b"a\xe2", 2), 2)).tail == "a\ufffd"
+    assert text_form(cut(Kept(b"ab\xe2", b"\x82\xacz", 10))).model_dump() == {
         "head": "ab",
         "tail": "z",
         "bytes": 10,
@@ -77,6 +84,19 @@ def test_memory_stays_bounded() -> None:
     keeper = StreamKeeper(1000)
     for _ in range(1000):
         keeper.add(b"x" * 999)
-    kept = keeper.kept()
+        assert len(keeper._head) + len(keeper._tail) <= 1000
+    kept = keeper.take()
     assert (len(kept.head), len(kept.tail), kept.total) == (500, 500, 999_000)
-    assert len(keeper._tail) <= 1000
+
+
+@given(pieces, st.integers(1, 60), st.none() | st.integers(0, 80), st.integers(1, 9))
+async def test_an_answer_in_pieces_says_the_same(
+    data: list[bytes], limit: int, max_output: int | None, piece: int
+) -> None:
+    shown = cut(keep(data, limit), max_output)
+    facts = Execution(id="x", state=ExecutionState.FINISHED, accepted_at=datetime.now(UTC))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "_PIECE", piece)
+        made = b"".join([part async for part in answers.in_pieces(End(facts, shown, shown))])
+    streams = {"stdout": text_form(shown), "stderr": text_form(shown)}
+    assert Execution.model_validate_json(made) == facts.model_copy(update=streams)

@@ -37,6 +37,17 @@ def test_command_not_found_both_ways(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["x" * 3000, "é" * 1500, "😀" * 1900, "\x01" * 3000],
+    ids=["x", "two", "four", "escaped"],
+)
+def test_a_long_name_that_is_not_found_never_ran_either(pod: Pod, name: str) -> None:
+    failed = pod.run(argv=[name])
+    assert (failed["reason"], failed["exitCode"]) == ("StartFailed", 127)
+    assert failed["message"] == f"{name[:200]}: command not found"
+
+
+@pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
         (["./plain.txt"], 126, "./plain.txt: Permission denied"),

@@ -91,10 +91,10 @@ def test_termination_message_always_fits(messages: list[str], collected: int) ->
     [
         protocol.Hello(["oom"], {"landlockAbi": 7}),
         protocol.Ended("x", 9, 12, kill_reason="WallTimeout"),
-        protocol.FilesWritten("file 'x': no"),
-        protocol.Start("x", python=True, stdin=False),
+        protocol.FilesWritten(3, "file 'x': no", passing=True),
+        protocol.Start("x", python=True, stdin=False, handed_over=12.25),
         protocol.Kill("x", "Cancelled"),
-        protocol.WriteFiles(),
+        protocol.WriteFiles(3),
         protocol.Stop(),
     ],
 )

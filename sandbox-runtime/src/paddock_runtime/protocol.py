@@ -13,6 +13,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SOCKET_NAME = "control.sock"
+PEER_NAME = "workspace-"
+"""What a fork server's own end is bound to, beside the socket, with its pid. Landlock keeps user
+code from making anything there, so this name tells the two apart although they are one user."""
+OVER_NAME = "over"
+"""A file that says that the sandbox is over: whoever finds it has nothing to wait for."""
 MAX_MESSAGE = 64 * 1024
 MAX_DESCRIPTORS = 8
 
@@ -53,9 +58,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class FilesWritten:
-    """Answer to WriteFiles; `error` is a sentence that names the file."""
+    """Answer to the WriteFiles of that number; `error` is a sentence that names the file.
 
+    `passing` says that the file has no part in it: the machine was short of something else.
+    """
+
+    number: int
     error: str | None = None
+    passing: bool = False
 
 
 # From the runtime.
@@ -65,12 +75,15 @@ class FilesWritten:
 class Start:
     """Run one program. Descriptors: a request memfd, stdout, stderr and, if said, stdin.
 
-    The request is JSON `{"language", "code", "argv", "env"}`, `env` already merged.
+    The request is JSON `{"language", "code", "argv", "env"}`, `env` already merged. Its duration
+    counts from `handed_over`, as its timeout does: CLOCK_MONOTONIC, which both containers
+    share, in seconds.
     """
 
     id: str
     python: bool
     stdin: bool
+    handed_over: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,8 @@ class Kill:
 @dataclass(frozen=True, slots=True)
 class WriteFiles:
     """One memfd: JSON list of `{"path", "content"}`, relative to the workspace."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

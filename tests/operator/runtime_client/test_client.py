@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from paddock_api.base import format_time
 from paddock_api.messages import ExecutionRequest
 from paddock_operator.runtime_client import client as client_module
 from paddock_operator.runtime_client.client import (
@@ -120,6 +121,90 @@ async def test_whatever_else_is_answered_is_no_answer(
     await runtime(handler)
     with pytest.raises(RuntimeUnavailable):
         await execute(client)
+
+
+CALLS: dict[str, Callable[[RuntimeClient], Awaitable[Any]]] = {
+    "execute": execute,
+    "wait": lambda client: client.wait("127.0.0.1", "sandbox-uid", "a.b"),
+    "cancel": lambda client: client.cancel("127.0.0.1", "sandbox-uid", "a.b"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "a.c"},
+        {"id": ""},
+        {"id": "x" * 200_000},
+        {"acceptedAt": "2026-08-01T09:30:00"},
+        {"acceptedAt": "0001-01-01T00:00:00+14:00"},
+        {"startedAt": "9999-12-31T23:59:59-12:00"},
+        {"finishedAt": "1969-12-31T23:59:59Z"},
+        {"finishedAt": 1e300},
+        {"finishedAt": -1e12},
+    ],
+    ids=str,
+)
+async def test_an_answer_for_another_execution_or_another_age_is_none(
+    runtime: Serve,
+    client: RuntimeClient,
+    call: Callable[[RuntimeClient], Awaitable[Any]],
+    change: dict[str, Any],
+) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({**FINISHED, **change})
+
+    await runtime(handler)
+    with pytest.raises(RuntimeUnavailable) as caught:
+        await call(client)
+    assert len(str(caught.value)) < 300
+
+
+async def test_every_time_that_is_taken_can_be_written(
+    runtime: Serve, client: RuntimeClient
+) -> None:
+    times = ("1970-01-01T00:00:00Z", "2261-12-31T23:59:59.999999+00:00")
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({**FINISHED, "acceptedAt": times[0], "finishedAt": times[1]})
+
+    await runtime(handler)
+    answer = await execute(client)
+    assert format_time(answer.accepted_at) == "1970-01-01T00:00:00.000Z"
+    assert format_time(answer.finished_at) == "2261-12-31T23:59:59.999Z"
+
+
+async def test_a_cancel_asks_for_the_end_and_waits_for_it(
+    runtime: Serve, client: RuntimeClient
+) -> None:
+    seen: list[web.Request] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(request)
+        return web.json_response({**FINISHED, "reason": "Cancelled"})
+
+    await runtime(handler)
+    answer = await client.cancel("127.0.0.1", "sandbox-uid", "a.b")
+    assert answer.reason == "Cancelled"
+    assert (seen[0].method, seen[0].path) == ("DELETE", "/v1/executions/a.b")
+    assert dict(seen[0].query) == {"wait": "20s", "maxOutput": "2048"}
+    token = seen[0].headers["Authorization"].removeprefix("Bearer ")
+    jwt.decode(token, KEY.public_key(), ["EdDSA"], audience="sandbox-uid")
+
+
+async def test_a_cancel_of_what_was_never_accepted_is_refused(
+    runtime: Serve, client: RuntimeClient
+) -> None:
+    problem = {"title": "t", "status": 404, "detail": "no execution", "code": "NotFound"}
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response(problem, status=404)
+
+    await runtime(handler)
+    with pytest.raises(RuntimeRefusal) as caught:
+        await client.cancel("127.0.0.1", "sandbox-uid", "a.b")
+    assert (caught.value.status, caught.value.code) == (404, "NotFound")
 
 
 async def test_a_redirect_is_not_followed(runtime: Serve, client: RuntimeClient) -> None:

@@ -86,12 +86,22 @@ class RuntimeClient:
     ) -> Execution:
         """`POST /v1/executions`, waiting for its end for up to WAIT_S."""
         path = f"/v1/executions?wait={WAIT_S}s&maxOutput={TAIL_BYTES}"
-        return await self._call("POST", ip, sandbox_uid, path, Execution, body, traceparent)
+        answer = await self._call("POST", ip, sandbox_uid, path, Execution, body, traceparent)
+        return _of(body.id, answer)
 
     async def wait(self, ip: str, sandbox_uid: str, execution_id: str) -> Execution:
         """`GET /v1/executions/{id}`, waiting for its end for up to WAIT_S."""
         path = f"/v1/executions/{execution_id}?wait={WAIT_S}s&maxOutput={TAIL_BYTES}"
-        return await self._call("GET", ip, sandbox_uid, path, Execution)
+        return _of(execution_id, await self._call("GET", ip, sandbox_uid, path, Execution))
+
+    async def cancel(self, ip: str, sandbox_uid: str, execution_id: str) -> Execution:
+        """`DELETE /v1/executions/{id}`, waiting for its end for up to WAIT_S.
+
+        One that has ended stays as it is, so it may be asked again. Raises RuntimeRefusal with
+        code NotFound where the execution was never accepted.
+        """
+        path = f"/v1/executions/{execution_id}?wait={WAIT_S}s&maxOutput={TAIL_BYTES}"
+        return _of(execution_id, await self._call("DELETE", ip, sandbox_uid, path, Execution))
 
     async def _call(
         self,
@@ -150,6 +160,14 @@ def _parse(answer: type[M], status: int, raw: bytes, route: str) -> M:
     except ValidationError as error:
         raise RuntimeUnavailable(f"{route}: HTTP {status} without a problem") from error
     raise RuntimeRefusal(status, problem.code, problem.detail)
+
+
+def _of(execution_id: str, answer: Execution) -> Execution:
+    if answer.id != execution_id:
+        raise RuntimeUnavailable(
+            f"executions: asked for {execution_id}, answered for {answer.id[:128]!r}"
+        )
+    return answer
 
 
 def _base(ip: str) -> str:

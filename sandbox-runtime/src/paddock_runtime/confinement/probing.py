@@ -50,7 +50,8 @@ def degraded(found: Findings) -> list[str]:
     if abi == 0:
         missing.append(
             "No Landlock: user code can write wherever its user may, read other executions' "
-            "memory through /proc and reach abstract sockets of the pod."
+            "memory through /proc, reach abstract sockets of the pod and, when the runtime "
+            "restarts, pose as the workspace."
         )
     if 0 < abi < 2:
         missing.append(

@@ -7,8 +7,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from paddock_api.messages import Configure, ExecutionRequest, JournalPage, Message
-from paddock_api.reasons import ExecutionState as State
-from paddock_runtime.server import logs, metrics
+from paddock_runtime.server import answers, logs, metrics
 from paddock_runtime.server.auth import BadToken, Verifier
 from paddock_runtime.server.problems import ProblemError, invalid, validation_detail
 from paddock_runtime.server.query import wait_seconds, whole_number
@@ -18,6 +17,7 @@ from paddock_runtime.server.sandbox import Sandbox
 BODY_BYTES = 1 << 20
 JOURNAL_OUTPUT = 2048
 """Bytes of each stream in a journal page, unless maxOutput says otherwise."""
+JOURNAL_OUTPUT_LIMIT = 16384
 JOURNAL_PAGE = 100
 M = TypeVar("M", bound=Message)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -104,6 +104,11 @@ class Api:
     async def journal(self, request: web.Request) -> web.Response:
         after = whole_number(request.query, "after", 0) or 0
         max_output = whole_number(request.query, "maxOutput", JOURNAL_OUTPUT)
+        if max_output is not None and max_output > JOURNAL_OUTPUT_LIMIT:
+            raise invalid(
+                f"maxOutput: {max_output} is more than the {JOURNAL_OUTPUT_LIMIT} that a page of "
+                "many executions may show of each; ask for the execution itself"
+            )
         executions = self._sandbox.executions
         entries = executions.ends_after(after, JOURNAL_PAGE)
         page = JournalPage(
@@ -159,10 +164,15 @@ class Api:
                 raise invalid(f"{field}: holds a NUL character, which no program can be given")
 
     def _answer(self, entry: Entry, max_output: int | None, status: int = 200) -> web.Response:
-        answer = _json(self._sandbox.executions.view(entry, max_output), status)
-        if entry.state is State.FINISHED:
-            self._sandbox.executions.collected(entry)
-        return answer
+        end = self._sandbox.executions.end(entry, max_output)
+        if end is None:
+            return _json(entry.unfinished(), status)
+        self._sandbox.executions.collected(entry)
+        if end.size <= answers.WHOLE_BYTES:
+            return _json(self._sandbox.executions.view(entry, max_output), status)
+        return web.Response(
+            body=answers.in_pieces(end), status=status, content_type="application/json"
+        )
 
 
 async def _body(request: web.Request, kind: type[M]) -> M:

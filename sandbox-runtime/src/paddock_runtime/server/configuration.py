@@ -1,7 +1,12 @@
-"""What the sandbox was told when it was claimed: environment, files, remaining life."""
+"""What the sandbox was told when it was claimed: environment, files, remaining life.
+
+Environment and files take effect together; after an error none does, and the same message may be
+sent again, which writes the files again. Only the remaining life counts from the receipt on.
+"""
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -32,7 +37,9 @@ class Configuration:
         self._session_env: dict[str, str] = {}
         self._digest: str | None = None
         self._one_at_a_time = asyncio.Lock()
-        self._written: asyncio.Future[str | None] | None = None
+        self._numbers = itertools.count(1)
+        self._written: tuple[int, asyncio.Future[None]] | None = None
+        """The number of the request that the workspace is busy with, and its outcome."""
 
     def environment(self) -> Mapping[str, str]:
         """The template's env under the session's."""
@@ -53,53 +60,68 @@ class Configuration:
             repeated = self._digest is not None
             if not repeated and message.files:
                 await self._write_files(message)
-            deadline = self._lifetime.configure(message.expires_in_ms, message.idle_timeout_ms)
-            self._session_env = {pair.name: pair.value for pair in message.env}
-            self._digest = wanted
-            record = {
-                "type": "configured",
-                "digest": wanted,
-                "env": self._session_env,
-                "lifetime": deadline,
-            }
-            try:
-                self._journal.write(record)
-                await self._journal.sync()
-            except OSError as error:
-                raise ProblemError(
-                    503, "JournalUnavailable", f"configure may be sent again: {error.strerror}"
-                ) from error
+            # At once, whatever the disk says: a deadline that is kept does no harm.
+            lifetime = self._lifetime.configure(message.expires_in_ms, message.idle_timeout_ms)
+            record = {"type": "lifetime", "lifetime": lifetime}
+            env = {pair.name: pair.value for pair in message.env}
+            if not repeated:
+                record |= {"type": "configured", "digest": wanted, "env": env}
+            await self._note(record)
+            self._session_env, self._digest = env, wanted
         return Configured(files=len(message.files), repeated=repeated)
 
     def restore(self, record: dict[str, Any]) -> None:
         """Take over what an earlier runtime noted."""
         if record["type"] == "configured":
             self._digest, self._session_env = record["digest"], record["env"]
+        if "lifetime" in record:
             self._lifetime.restore(record["lifetime"])
 
     def files_written(self, message: protocol.FilesWritten) -> None:
-        if self._written is not None and not self._written.done():
-            self._written.set_result(message.error)
+        """The workspace's answer. A late one, of a request that was given up, is nobody's."""
+        if self._written is None or self._written[0] != message.number:
+            return
+        outcome = self._written[1]
+        if outcome.done():
+            return
+        if message.error is None:
+            outcome.set_result(None)
+        elif message.passing:
+            outcome.set_exception(_again("WorkspaceBusy", message.error))
+        else:
+            outcome.set_exception(ProblemError(422, "FileNotWritten", f"files: {message.error}"))
 
     def workspace_lost(self) -> None:
-        self.files_written(protocol.FilesWritten("the workspace died while writing files"))
+        if self._written is not None and not self._written[1].done():
+            error = _again("WorkspaceLost", "the workspace died while it wrote the files")
+            self._written[1].set_exception(error)
+
+    async def _note(self, record: dict[str, Any]) -> None:
+        """Durable when this returns. Raises 503 JournalUnavailable."""
+        try:
+            self._journal.write(record)
+            await self._journal.sync()
+        except OSError as error:
+            raise _again("JournalUnavailable", f"{error.strerror}") from error
 
     async def _write_files(self, message: Configure) -> None:
         await self._connected()
         listed = [{"path": file.path, "content": file.content} for file in message.files]
         payload = sealed_memfd(json.dumps(listed).encode())
-        self._written = asyncio.get_running_loop().create_future()
+        number = next(self._numbers)
+        outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._written = number, outcome
         try:
-            self._link.send(protocol.WriteFiles(), [payload])
+            self._link.send(protocol.WriteFiles(number), [payload])
             async with asyncio.timeout(WRITE_PATIENCE):
-                error = await self._written
-        except TimeoutError:
-            error = "the workspace did not write the files in time"
+                await outcome
+        except TimeoutError as error:
+            raise _again(
+                "WorkspaceBusy", f"the files were not written within {WRITE_PATIENCE:.0f} s"
+            ) from error
         finally:
             os.close(payload)
             self._written = None
-        if error is not None:
-            raise ProblemError(422, "FileNotWritten", f"files: {error}")
 
     async def _connected(self) -> None:
         deadline = asyncio.get_running_loop().time() + CONNECT_PATIENCE
@@ -112,6 +134,10 @@ class Configuration:
                     Retry_After="1",
                 )
             await asyncio.sleep(0.01)
+
+
+def _again(code: str, what: str) -> ProblemError:
+    return ProblemError(503, code, f"configure may be sent again: {what}", Retry_After="1")
 
 
 def check_files(message: Configure) -> None:

@@ -28,8 +28,10 @@ class WorkspaceLink:
     """Accepts the workspace's fork server; messages go to the listener, in order.
 
     The path is unlinked as soon as one peer is accepted, because user code runs as the same
-    user and must find nothing to connect to. `evidence` holds the cgroup descriptors of the
-    last fork server and is readable in `workspace_lost`, and only just then.
+    user. It may still be alive when the next fork server is waited for (the runtime restarted,
+    or gave the old one up), so a peer must also come from an address in the directory of the
+    socket, where Landlock lets user code bind nothing. `evidence` holds the cgroup descriptors
+    of the last fork server and is readable in `workspace_lost`, and only just then.
     """
 
     def __init__(self, directory: Path, expected_uid: int | None, listener: Listener) -> None:
@@ -40,6 +42,7 @@ class WorkspaceLink:
         self._accepting: socket.socket | None = None
         self._peer: socket.socket | None = None
         self._greeted = False
+        self._refused = False
         self._outbox: deque[tuple[protocol.Message, list[int]]] = deque()
         self.evidence = CgroupFiles()
         self.hello: protocol.Hello | None = None
@@ -57,14 +60,18 @@ class WorkspaceLink:
         self._path.chmod(0o666)
         accepting.listen(1)
         accepting.setblocking(False)
+        self._refused = False
         self._accepting = accepting
         self._loop.add_reader(accepting, self._accept)
 
     def send(self, message: protocol.Message, descriptors: Sequence[int] = ()) -> None:
-        """Send or queue, in order; the descriptors stay the caller's. Silent when lost."""
+        """Send or queue, in order; the descriptors stay the caller's. Silent when lost.
+
+        Raises OSError if there is no descriptor left for a copy; then nothing is sent.
+        """
         if self._peer is None:
             return
-        self._outbox.append((message, [os.dup(descriptor) for descriptor in descriptors]))
+        self._outbox.append((message, _copies(descriptors)))
         self._flush()
 
     def drop(self) -> None:
@@ -81,12 +88,10 @@ class WorkspaceLink:
         if self._accepting is None:
             return
         try:
-            peer, _ = self._accepting.accept()
+            peer, address = self._accepting.accept()
         except OSError:
             return
-        uid = peer_uid(peer)
-        if self._expected_uid is not None and uid != self._expected_uid:
-            logs.warning("control.refused", uid=uid)
+        if not self._is_fork_server(peer_uid(peer), address):
             peer.close()
             return
         self._stop_accepting()
@@ -94,6 +99,18 @@ class WorkspaceLink:
         self._peer = peer
         self.connections += 1
         self._loop.add_reader(peer, self._read)
+
+    def _is_fork_server(self, uid: int, address: str | bytes | None) -> bool:
+        if isinstance(address, str):  # bytes are an abstract name, which anybody can take
+            directory, _, name = address.rpartition("/")
+            right_place = directory == str(self._path.parent)
+            right_user = self._expected_uid in (None, uid)
+            if right_place and right_user and name.startswith(protocol.PEER_NAME):
+                return True
+        if not self._refused:  # once for each listener: whoever tries may try all the time
+            logs.warning("control.refused", uid=uid, address=str(address))
+        self._refused = True
+        return False
 
     def _read(self) -> None:
         if self._peer is None:
@@ -177,6 +194,18 @@ class WorkspaceLink:
         for descriptor in self.evidence.descriptors.values():
             os.close(descriptor)
         self.evidence = CgroupFiles()
+
+
+def _copies(descriptors: Sequence[int]) -> list[int]:
+    copies: list[int] = []
+    try:
+        for descriptor in descriptors:
+            copies.append(os.dup(descriptor))
+    except OSError:
+        for copy in copies:
+            os.close(copy)
+        raise
+    return copies
 
 
 def peer_uid(peer: socket.socket) -> int:

@@ -21,6 +21,8 @@ from paddock_runtime.server.running import Run, RunLimits
 
 KILL_PATIENCE = 5.0
 """Seconds after which a workspace that does not end an execution is given up."""
+MESSAGE_CHARACTERS = 1000
+"""The workspace's sentences may quote what user code chose: the journal's lines stay short."""
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
@@ -64,23 +66,22 @@ class Dispatcher:
                 self._dispatch(entry)
             except OSError as error:
                 self._running.pop(entry.id, None)
-                self._conclude(entry, Evidence(None, start_error=126), message=str(error))
+                message = f"the runtime could not start it: {error.strerror}"
+                self._conclude(entry, Evidence(None, start_error=126), message=message)
 
     def cancel(self, entry: Entry, message: str) -> None:
-        """Ask for the end of a pending or running execution. Ended ones stay as they are."""
-        if entry in self._queue:
-            self._queue.remove(entry)
+        """Ask for the end of an execution that runs, end one that has not started (submitted
+        or not: it never will be started). Ended ones stay as they are."""
+        if entry.id in self._running:
+            self._kill(entry, Reason.CANCELLED, message)
+        elif entry.state is State.PENDING:
+            if entry in self._queue:
+                self._queue.remove(entry)
             entry.kill_message = message
             self._conclude(entry, Evidence(None, kill_reason=Reason.CANCELLED))
-        elif entry.id in self._running:
-            self._kill(entry, Reason.CANCELLED, message)
-
-    def cancel_all(self, message: str) -> None:
-        for entry in [*self._queue, *self._running.values()]:
-            self.cancel(entry, message)
 
     async def drained(self) -> None:
-        """Until nothing runs. Only of use after `cancel_all`, when nothing new is accepted."""
+        """Until nothing runs. Only of use when everything was cancelled and nothing is accepted."""
         for entry in list(self._running.values()):
             if entry.done is not None:
                 await entry.done.wait()
@@ -138,7 +139,10 @@ class Dispatcher:
                 files.append(sealed_memfd(request.stdin.encode()))
                 owned.callback(os.close, files[-1])
             start = protocol.Start(
-                id=entry.id, python=request.language == "python", stdin=bool(request.stdin)
+                id=entry.id,
+                python=request.language == "python",
+                stdin=bool(request.stdin),
+                handed_over=entry.run.started,
             )
             self._running[entry.id] = entry
             entry.state, entry.started_at, entry.request = State.RUNNING, now(), None
@@ -187,7 +191,7 @@ class Dispatcher:
             reason=verdict.reason,
             exit_code=verdict.exit_code,
             signal=verdict.signal,
-            message=message,
+            message=message and message[:MESSAGE_CHARACTERS],
             duration_ms=ended.duration_ms if ended else duration_ms,
             cpu_ms=ended.cpu_ms if ended and started else None,
             peak_memory_bytes=ended.peak_memory_bytes if ended and started else None,
@@ -197,7 +201,6 @@ class Dispatcher:
             started_at=entry.started_at,
             finished_at=now(),
         )
-        entry.run = entry.request = None
         self._ended(entry, End(facts, stdout, stderr))
 
 

@@ -1,7 +1,7 @@
 """The registry: accepts each id once, remembers every end, answers from memory or journal."""
 
 import asyncio
-from collections import OrderedDict
+import contextlib
 from datetime import datetime
 from typing import Any
 
@@ -10,15 +10,16 @@ from paddock_api.reasons import ExecutionReason as Reason
 from paddock_api.reasons import ExecutionState as State
 from paddock_runtime.server import logs
 from paddock_runtime.server.dispatcher import Dispatcher
-from paddock_runtime.server.journal import Journal, Line
+from paddock_runtime.server.ends import Ends
+from paddock_runtime.server.journal import Journal, Line, Synced
 from paddock_runtime.server.metrics import Metrics
-from paddock_runtime.server.output import render
+from paddock_runtime.server.output import cut, text_form
 from paddock_runtime.server.problems import ProblemError
-from paddock_runtime.server.records import End, Entry, accepted_record, digest, end_record, now
+from paddock_runtime.server.records import End, Entry, accepted_record, digest, now
 
 PENDING_LIMIT = 256
-RECENT_BYTES = 4 << 20
-"""Output of just ended executions that is answered from memory."""
+UNFINISHED_BYTES = 8 << 20
+"""Of requests whose executions have not ended: code and stdin of each are held in memory."""
 
 
 class Executions:
@@ -31,43 +32,43 @@ class Executions:
         self._metrics = metrics
         self._entries: dict[str, Entry] = {}
         self._ends: list[Entry] = []
-        self._recent: OrderedDict[str, End] = OrderedDict()
-        self._recent_bytes = 0
-        self._unwritten: dict[str, End] = {}
-        """Ends that the disk refused; answered from memory for as long as this process lives."""
+        self._kept = Ends(journal)
+        self._unfinished = 0
+        self._unfinished_bytes = 0
+
+    @property
+    def unfinished(self) -> int:
+        """Executions that were accepted and have not ended."""
+        return self._unfinished
 
     async def accept(self, request: ExecutionRequest) -> tuple[Entry, bool]:
-        """The execution and whether it is new. Durable when this returns.
+        """The execution and whether it is new. Durable when this returns; it may have ended.
 
-        Raises ProblemError: 409 ExecutionIdReused, 429 TooManyPending, 503 JournalUnavailable.
+        Raises ProblemError: 409 ExecutionIdReused, 429 TooManyPending, 503 JournalFull,
+        503 JournalUnavailable. After an error nothing ran.
         """
         known = self.known(request)
         if known is not None:
+            await _on_disk(known)
             return known, False
-        if self.dispatcher.pending >= PENDING_LIMIT:
-            raise ProblemError(
-                429,
-                "TooManyPending",
-                f"{PENDING_LIMIT} executions are waiting already; send it again later",
-                Retry_After="1",
-            )
-        entry = Entry(request.id, digest(request), now(), request=request)
-        self._entries[entry.id] = entry
+        body = request.to_json()
+        self._refuse_if_too_much(len(body))
+        entry = Entry(request.id, digest(body), now(), len(body), request=request)
         try:
+            self._kept.write_refused()
             self._journal.write(accepted_record(entry))
-            await self._journal.sync()
         except OSError as error:
-            del self._entries[entry.id]
-            raise ProblemError(
-                503, "JournalUnavailable", f"it was not accepted, nothing ran: {error.strerror}"
-            ) from error
-        self.dispatcher.submit(entry)
+            raise _unavailable(error) from error
+        self._add(entry)
+        entry.synced = self._journal.sync()
+        entry.synced.add_done_callback(lambda synced: self._accepted(entry, synced))
+        await _on_disk(entry)
         return entry, True
 
     def known(self, request: ExecutionRequest) -> Entry | None:
         """The execution of that id, if there is one. Raises 409 if it was another request."""
         entry = self._entries.get(request.id)
-        if entry is not None and entry.digest != digest(request):
+        if entry is not None and entry.digest != digest(request.to_json()):
             raise ProblemError(
                 409,
                 "ExecutionIdReused",
@@ -85,28 +86,30 @@ class Executions:
         return entry
 
     async def wait(self, entry: Entry, seconds: float) -> None:
-        """Until it has ended, or `seconds` have passed."""
+        """Until it has ended, or `seconds` have passed. Raises 404 if it was not taken at last."""
         if entry.done is None or seconds <= 0:
             return
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await entry.done.wait()
-        except TimeoutError:
-            return
+        self.get(entry.id)
 
     def view(self, entry: Entry, max_output: int | None = None) -> Execution:
         """What the wire says about it now."""
-        end = self._end(entry)
+        end = self.end(entry, max_output)
         if end is None:
             return entry.unfinished()
-        stdout, stderr = render(end.stdout, max_output), render(end.stderr, max_output)
-        return end.facts.model_copy(
-            update={
-                "stdout": stdout,
-                "stderr": stderr,
-                "truncated": bool(stdout.omitted or stderr.omitted),
-            }
-        )
+        streams = {"stdout": text_form(end.stdout), "stderr": text_form(end.stderr)}
+        return end.facts.model_copy(update=streams)
+
+    def end(self, entry: Entry, max_output: int | None = None) -> End | None:
+        """Its facts and what is shown of its output; None while it has not ended."""
+        if entry.state is not State.FINISHED:
+            return None
+        end = self._kept.of(entry)
+        stdout, stderr = cut(end.stdout, max_output), cut(end.stderr, max_output)
+        truncated = bool(stdout.omitted or stderr.omitted)
+        return End(end.facts.model_copy(update={"truncated": truncated}), stdout, stderr)
 
     def collected(self, entry: Entry) -> None:
         """Its end was given to somebody."""
@@ -122,17 +125,14 @@ class Executions:
 
     def ended(self, entry: Entry, end: End) -> None:
         """Told by the dispatcher: into the journal, then wake who waits."""
-        record, output = end_record(end)
-        try:
-            entry.line = self._journal.write(record, output)
-            self._journal.sync()
-        except OSError as error:
-            logs.error("journal.failed", execution=entry.id, error=str(error))
-            self._unwritten[entry.id] = end
-        else:
-            self._remember(end)
         self._count(end)
+        self._kept.keep(entry, end)
         self._finish(entry)
+
+    def cancel_all(self, message: str) -> None:
+        """Ask for the end of everything, also of what is being accepted just now."""
+        for entry in [entry for entry in self._entries.values() if entry.done is not None]:
+            self.dispatcher.cancel(entry, message)
 
     def restore(self, record: dict[str, Any], line: Line) -> None:
         """Take over a record of an earlier runtime; `end_unfinished` after the last."""
@@ -140,16 +140,19 @@ class Executions:
         match record["type"]:
             case "accepted":
                 accepted_at = datetime.fromisoformat(record["at"])
-                self._entries[record["id"]] = Entry(record["id"], record["digest"], accepted_at)
+                self._add(Entry(record["id"], record["digest"], accepted_at))
+            case "withdrawn" if entry is not None and entry.done is not None:
+                self._remove(entry)
             case "ended" if entry is not None and entry.done is not None:
                 entry.line = line
                 self._finish(entry)
             case "collected" if entry is not None:
                 entry.collected = True
 
-    def end_unfinished(self) -> None:
-        """Nobody can say any more how these ended."""
-        for entry in [entry for entry in self._entries.values() if entry.done is not None]:
+    def end_unfinished(self) -> bool:
+        """Nobody can say any more how these ended. Whether there were any."""
+        unfinished = [entry for entry in self._entries.values() if entry.done is not None]
+        for entry in unfinished:
             facts = Execution(
                 id=entry.id,
                 state=State.FINISHED,
@@ -159,6 +162,55 @@ class Executions:
                 finished_at=now(),
             )
             self.ended(entry, End(facts))
+        return bool(unfinished)
+
+    def _refuse_if_too_much(self, size: int) -> None:
+        if self._unfinished - self.dispatcher.running >= PENDING_LIMIT:
+            raise ProblemError(
+                429,
+                "TooManyPending",
+                f"{PENDING_LIMIT} executions are waiting already; send it again later",
+                Retry_After="1",
+            )
+        if self._unfinished_bytes + size > UNFINISHED_BYTES:
+            raise ProblemError(
+                429,
+                "TooManyPending",
+                f"the requests of {self._unfinished} executions that have not ended take "
+                f"{self._unfinished_bytes} bytes, and with this one more than the "
+                f"{UNFINISHED_BYTES} that are held; send it again later or put data into files",
+                Retry_After="1",
+            )
+        if self._journal.full:
+            raise ProblemError(
+                503,
+                "JournalFull",
+                f"the journal of this sandbox is full: it has taken {len(self._entries)} "
+                "executions and takes no more; their ends can still be asked for, for more use "
+                "another session",
+            )
+
+    def _accepted(self, entry: Entry, synced: Synced) -> None:
+        """Its acceptance is on the disk, or cannot be. It may have been cancelled meanwhile."""
+        entry.synced = None
+        if entry.state is not State.PENDING:
+            return
+        if synced.exception() is None:
+            self.dispatcher.submit(entry)
+            return
+        self._remove(entry)
+        entry.finish()
+        self._note({"type": "withdrawn", "id": entry.id})
+
+    def _add(self, entry: Entry) -> None:
+        self._entries[entry.id] = entry
+        self._unfinished += 1
+        self._unfinished_bytes += entry.size
+
+    def _remove(self, entry: Entry) -> None:
+        del self._entries[entry.id]
+        self._unfinished -= 1
+        self._unfinished_bytes -= entry.size
 
     def _note(self, record: dict[str, Any]) -> None:
         """For what may be lost."""
@@ -168,19 +220,10 @@ class Executions:
             logs.warning("journal.failed", error=str(error))
 
     def _finish(self, entry: Entry) -> None:
-        entry.state = State.FINISHED
+        self._unfinished -= 1
+        self._unfinished_bytes -= entry.size
         self._ends.append(entry)
-        entry.number = len(self._ends)
-        if entry.done is not None:
-            entry.done.set()
-            entry.done = None
-
-    def _remember(self, end: End) -> None:
-        self._recent[end.facts.id] = end
-        self._recent_bytes += end.size
-        while self._recent_bytes > RECENT_BYTES or len(self._recent) > 64:
-            _, old = self._recent.popitem(last=False)
-            self._recent_bytes -= old.size
+        entry.finish()
 
     def _count(self, end: End) -> None:
         facts = end.facts
@@ -198,13 +241,19 @@ class Executions:
             durationMs=facts.duration_ms,
         )
 
-    def _end(self, entry: Entry) -> End | None:
-        if entry.state is not State.FINISHED:
-            return None
-        recent = self._recent.get(entry.id) or self._unwritten.get(entry.id)
-        if recent is not None:
-            return recent
-        if entry.line is None:
-            raise RuntimeError("an ended execution is in neither memory nor journal")
-        record = self._journal.read(entry.line)
-        return End.from_record(record, self._journal.read_output)
+
+async def _on_disk(entry: Entry) -> None:
+    """Until its acceptance is durable, for all who ask for it. Raises 503 JournalUnavailable."""
+    if entry.synced is None:
+        return
+    try:
+        # Whoever asks may vanish: what was written must not be forgotten with him.
+        await asyncio.shield(entry.synced)
+    except OSError as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: OSError) -> ProblemError:
+    return ProblemError(
+        503, "JournalUnavailable", f"it was not accepted, nothing ran: {error.strerror}"
+    )

@@ -10,14 +10,19 @@ import asyncio
 import json
 import os
 import queue
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SEGMENT_BYTES = 32 << 20
 SEGMENTS = 8
+LINES_BYTES = 24 << 20
+"""Size of journal.jsonl from which on nothing new is accepted: about 36 000 executions that print
+little (700 bytes each, and 540 of memory). With what is then still to be written (at most 512
+ends of 13 KB and one short note each) and 8 segments the folder stays under 300 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +60,17 @@ class Journal:
                 yield json.loads(line), Line(offset, len(line))
                 offset += len(line)
 
-    def write(self, record: dict[str, Any], output: bytes = b"") -> Line:
+    @property
+    def full(self) -> bool:
+        """Whether nothing that leads to further records may be written."""
+        return self._size >= LINES_BYTES
+
+    def write(self, record: dict[str, Any], output: Sequence[bytes] = ()) -> Line:
         """Append; with `output` the record gets `"at": [segment, offset]`.
 
         Raises OSError; the record then is not in the journal.
         """
-        if output:
+        if any(output):
             record["at"] = self._write_output(output)
         data = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         try:
@@ -98,6 +108,9 @@ class Journal:
         self._thread.join(timeout=2)
 
     def _sync_forever(self) -> None:
+        # Signals are the main thread's; this one may outlive its joining by a moment, in which
+        # SIGTERM has its default effect again.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
             requests = [self._requests.get()]
             while not self._requests.empty():
@@ -118,8 +131,9 @@ class Journal:
             return error
         return None
 
-    def _write_output(self, data: bytes) -> list[int]:
-        if self._output_size and self._output_size + len(data) > SEGMENT_BYTES:
+    def _write_output(self, pieces: Sequence[bytes]) -> list[int]:
+        size = sum(map(len, pieces))
+        if self._output_size and self._output_size + size > SEGMENT_BYTES:
             self._segment += 1
             replaced, self._output = self._output, self._open_segment()
             # The syncing thread may be about to use the old number: make it name the new file.
@@ -130,11 +144,12 @@ class Journal:
                 self._path(old).unlink(missing_ok=True)
         at = [self._segment, self._output_size]
         try:
-            _write_all(self._output, data)
+            for data in pieces:
+                _write_all(self._output, data)
         except OSError:
             os.ftruncate(self._output, self._output_size)
             raise
-        self._output_size += len(data)
+        self._output_size += size
         self._outputs_unsynced = True
         return at
 

@@ -12,7 +12,8 @@ class Lifetime:
     """Calls `over` once, with DEADLINE or IDLE.
 
     All times are CLOCK_MONOTONIC in seconds, which goes on while the runtime's container
-    restarts on the same node: so a restart does not prolong a session.
+    restarts on the same node: so a restart does not prolong a session. Being configured for the
+    first time is the first use; being told other limits later is none.
     """
 
     def __init__(self, busy: Callable[[], bool], over: Callable[[str], None]) -> None:
@@ -25,27 +26,32 @@ class Lifetime:
         self._timer: asyncio.TimerHandle | None = None
 
     def configure(self, expires_in_ms: int, idle_timeout_ms: int | None) -> dict[str, Any]:
-        """Count from now; what to hand to `restore` after a restart."""
+        """The deadline counts from now, idleness from the last use; what to hand to `restore`
+        after a restart."""
+        if self._deadline is None:
+            self.used()
         self._deadline = self._loop.time() + expires_in_ms / 1000
         self._idle_seconds = None if idle_timeout_ms is None else idle_timeout_ms / 1000
-        self.used()
         self._arm()
         return {
             "deadline": self._deadline,
             "idleSeconds": self._idle_seconds,
+            "lastUse": self._last_use,
             "boot": _boot_id(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on as before; after a reboot of the node the old deadline means nothing."""
+        """Go on as before; after a reboot of the node the old times mean nothing."""
         if saved["boot"] == _boot_id():
             self._deadline = saved["deadline"]
             self._idle_seconds = saved["idleSeconds"]
+            self._last_use = saved["lastUse"]
             self._arm()
 
-    def used(self) -> None:
-        """Something that counts as use happened or ended just now."""
-        self._last_use = self._loop.time()
+    def used(self, when: float | None = None) -> None:
+        """Something that counts as use happened or ended, just now unless `when` is said."""
+        now = self._loop.time()
+        self._last_use = now if when is None else min(when, now)
 
     def stop(self) -> None:
         if self._timer is not None:

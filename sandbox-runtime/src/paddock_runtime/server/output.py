@@ -22,13 +22,19 @@ NOTHING = Kept()
 
 
 class StreamKeeper:
-    """Takes everything, keeps `limit` bytes: the first half and the last half."""
+    """Takes everything, keeps `limit` bytes: the first half and the last half.
+
+    It never holds more than `limit`: the tail is a ring, since the runtime's memory is sized by
+    what all running executions together may keep.
+    """
 
     def __init__(self, limit: int) -> None:
         self._head_limit = limit // 2
         self._tail_limit = limit - self._head_limit
         self._head = bytearray()
         self._tail = bytearray()
+        self._oldest = 0
+        """Where the ring begins; it is written there next once it is full."""
         self.total = 0
 
     def add(self, data: bytes) -> None:
@@ -37,34 +43,41 @@ class StreamKeeper:
         if room > 0:
             self._head += data[:room]
             data = data[room:]
-        self._tail += data[-self._tail_limit :]
-        if len(self._tail) > 2 * self._tail_limit:
-            del self._tail[: -self._tail_limit]
+        data = data[-self._tail_limit :]
+        room = self._tail_limit - len(self._tail)
+        self._tail += data[:room]
+        data = data[room:]
+        until_wrap = self._tail_limit - self._oldest
+        self._tail[self._oldest : self._oldest + len(data)] = data[:until_wrap]
+        self._tail[: len(data[until_wrap:])] = data[until_wrap:]
+        self._oldest = (self._oldest + len(data)) % self._tail_limit
 
-    def kept(self) -> Kept:
-        return Kept(bytes(self._head), bytes(self._tail[-self._tail_limit :]), self.total)
+    def take(self) -> Kept:
+        """What was kept; nothing may be added afterwards."""
+        head, self._head = bytes(self._head), bytearray()
+        ring, self._tail = memoryview(bytes(self._tail)), bytearray()
+        return Kept(head, b"".join((ring[self._oldest :], ring[: self._oldest])), self.total)
 
 
-def render(kept: Kept, max_output: int | None = None) -> Output:
-    """The wire form. With `max_output` only that many last bytes come, as `tail`.
+def cut(kept: Kept, max_output: int | None = None) -> Kept:
+    """What an answer shows. With `max_output` only that many last bytes come, as `tail`.
 
     Where bytes are left out, a character that the cut went through is left out whole and its
-    bytes are counted as omitted; invalid bytes that the program wrote become U+FFFD.
+    bytes are counted as omitted.
     """
     if max_output is not None:
         whole = kept.tail if kept.omitted else kept.head + kept.tail
         last = whole[len(whole) - max_output :] if max_output < len(whole) else whole
-        if len(last) < kept.total:
-            last = after_cut(last)
-        return Output(tail=_text(last), bytes=kept.total, omitted=kept.total - len(last))
+        return Kept(b"", after_cut(last) if len(last) < kept.total else last, kept.total)
     if not kept.omitted:
-        return Output(head=_text(kept.head + kept.tail), bytes=kept.total)
-    head, tail = before_cut(kept.head), after_cut(kept.tail)
+        return Kept(kept.head + kept.tail, b"", kept.total)
+    return Kept(before_cut(kept.head), after_cut(kept.tail), kept.total)
+
+
+def text_form(shown: Kept) -> Output:
+    """The wire form. Invalid bytes that the program wrote become U+FFFD."""
     return Output(
-        head=_text(head),
-        tail=_text(tail),
-        bytes=kept.total,
-        omitted=kept.total - len(head) - len(tail),
+        head=_text(shown.head), tail=_text(shown.tail), bytes=shown.total, omitted=shown.omitted
     )
 
 

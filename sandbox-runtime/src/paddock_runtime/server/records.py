@@ -9,7 +9,7 @@ from typing import Any
 
 from paddock_api.messages import Execution, ExecutionRequest
 from paddock_api.reasons import ExecutionState as State
-from paddock_runtime.server.journal import Line
+from paddock_runtime.server.journal import Line, Synced
 from paddock_runtime.server.output import NOTHING, Kept
 from paddock_runtime.server.running import Run
 
@@ -17,13 +17,17 @@ ReadOutput = Callable[[list[int], int, int], bytes | None]
 """(segment and offset of a record's output, bytes to skip, bytes to read)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
-    """One execution. What is large is dropped when it has ended and the journal has it."""
+    """One execution. What only a living one needs is dropped at its end: they may be many."""
 
     id: str
     digest: str
     accepted_at: datetime
+    size: int = 0
+    """Bytes of its request."""
+    synced: Synced | None = None
+    """Set until its acceptance is on the disk."""
     state: State = State.PENDING
     request: ExecutionRequest | None = None
     run: Run | None = None
@@ -31,11 +35,17 @@ class Entry:
     """Why the runtime asked for its end; the first wish counts."""
     kill_message: str | None = None
     started_at: datetime | None = None
-    number: int = 0
-    """Place among the ends, from 1; 0 while it has none."""
     line: Line | None = None
     collected: bool = False
     done: asyncio.Event | None = field(default_factory=asyncio.Event)
+
+    def finish(self) -> None:
+        """It has ended: wake who waits."""
+        self.state = State.FINISHED
+        self.request = self.run = self.kill_reason = self.kill_message = self.started_at = None
+        if self.done is not None:
+            self.done.set()
+            self.done = None
 
     def unfinished(self) -> Execution:
         return Execution(
@@ -56,6 +66,12 @@ class End:
         """Bytes of output that it holds."""
         return sum(len(kept.head) + len(kept.tail) for kept in (self.stdout, self.stderr))
 
+    def without_output(self) -> "End":
+        """What it printed counts as omitted."""
+        stdout, stderr = (Kept(total=kept.total) for kept in (self.stdout, self.stderr))
+        truncated = bool(stdout.total or stderr.total)
+        return End(self.facts.model_copy(update={"truncated": truncated}), stdout, stderr)
+
     @classmethod
     def from_record(cls, record: dict[str, Any], read: ReadOutput) -> "End":
         """Read back. Output whose segment is gone counts as omitted."""
@@ -70,9 +86,9 @@ class End:
         return cls(facts, *kept)
 
 
-def digest(request: ExecutionRequest) -> str:
-    """Equal for equal requests."""
-    return hashlib.sha256(request.to_json()).hexdigest()[:32]
+def digest(request: bytes) -> str:
+    """Equal for equal requests, given as JSON."""
+    return hashlib.sha256(request).hexdigest()[:32]
 
 
 def now() -> datetime:
@@ -88,14 +104,15 @@ def accepted_record(entry: Entry) -> dict[str, Any]:
     }
 
 
-def end_record(end: End) -> tuple[dict[str, Any], bytes]:
-    """The journal line and the bytes that go beside it."""
+def end_record(end: End, last_use: float) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+    """The journal line and the bytes that go beside it. `last_use` is a monotonic time."""
     facts = end.facts.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"stdout", "stderr"}
     )
-    record: dict[str, Any] = {"type": "ended", "id": end.facts.id, "facts": facts}
+    record: dict[str, Any] = {"type": "ended", "id": end.facts.id, "lastUse": last_use}
+    record["facts"] = facts
     if end.stdout.total or end.stderr.total:
         record["streams"] = [
             [len(kept.head), len(kept.tail), kept.total] for kept in (end.stdout, end.stderr)
         ]
-    return record, end.stdout.head + end.stdout.tail + end.stderr.head + end.stderr.tail
+    return record, (end.stdout.head, end.stdout.tail, end.stderr.head, end.stderr.tail)

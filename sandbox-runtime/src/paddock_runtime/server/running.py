@@ -35,7 +35,8 @@ class Run:
         self._limits = limits
         self._ask_end = ask_end
         self._streams = (StreamKeeper(limits.output_bytes), StreamKeeper(limits.output_bytes))
-        self._read_ends: list[int] = []
+        self._reading: dict[int, StreamKeeper] = {}
+        """By the read end of the pipe; a stream that came to its end is not in it any more."""
         self.write_ends: list[int] = []
         self._timers: list[asyncio.TimerHandle] = []
         self._last_output = self.started = self._loop.time()
@@ -43,15 +44,18 @@ class Run:
         """The workspace's counter when it started."""
 
     def start(self) -> None:
-        """Make the pipes and start the clocks. The caller passes `write_ends` on."""
+        """Make the pipes and start the clocks. The caller passes `write_ends` on.
+
+        Raises OSError; `finish` is to be called all the same.
+        """
         for keeper in self._streams:
             read_end, write_end = os.pipe2(os.O_CLOEXEC)
+            self._reading[read_end] = keeper
+            self.write_ends.append(write_end)
             os.set_blocking(read_end, False)
             # The pipe is ours and user code has another uid: without this, opening /dev/stdout
             # is refused to it.
             os.fchmod(write_end, 0o622)
-            self._read_ends.append(read_end)
-            self.write_ends.append(write_end)
             self._loop.add_reader(read_end, self._read, read_end, keeper)
         self._last_output = self.started = self._loop.time()
         timeout = self._limits.timeout_ms / 1000
@@ -70,9 +74,7 @@ class Run:
         for timer in self._timers:
             timer.cancel()
         self.handed_over()
-        for read_end, keeper in zip(self._read_ends, self._streams, strict=True):
-            if read_end < 0:
-                continue
+        for read_end, keeper in self._reading.items():
             self._loop.remove_reader(read_end)
             with contextlib.suppress(OSError):
                 for _ in range(_DRAIN // _CHUNK):
@@ -81,9 +83,9 @@ class Run:
                         break
                     keeper.add(data)
             os.close(read_end)
-        self._read_ends.clear()
+        self._reading.clear()
         stdout, stderr = self._streams
-        return stdout.kept(), stderr.kept()
+        return stdout.take(), stderr.take()
 
     def _read(self, read_end: int, keeper: StreamKeeper) -> None:
         try:
@@ -94,7 +96,7 @@ class Run:
             data = b""
         if not data:
             self._loop.remove_reader(read_end)
-            self._read_ends[self._read_ends.index(read_end)] = -1
+            del self._reading[read_end]
             os.close(read_end)
             return
         keeper.add(data)

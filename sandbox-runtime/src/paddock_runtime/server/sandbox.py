@@ -62,7 +62,10 @@ class Sandbox:
         for record, line in self._journal.records():
             self.configuration.restore(record)
             self.executions.restore(record, line)
-        self.executions.end_unfinished()
+            if record["type"] == "ended":
+                self._lifetime.used(record["lastUse"])
+        if self.executions.end_unfinished():
+            self._lifetime.used()
         self.link.listen()
 
     def over(self, reason: str) -> None:
@@ -96,14 +99,14 @@ class Sandbox:
         """Cancel what runs, note every end, leave the termination message, stop the workspace."""
         logs.info("sandbox.ending", reason=reason)
         self._lifetime.stop()
-        self._dispatcher.cancel_all(f"the sandbox ended ({reason})")
+        self.executions.cancel_all(f"the sandbox ended ({reason})")
         try:
             async with asyncio.timeout(END_PATIENCE):
                 await self._dispatcher.drained()
         except TimeoutError:
             self._dispatcher.workspace_lost()
         self._leave_message(reason)
-        self.link.send(protocol.Stop())
+        self._stop_workspace()
 
     def close(self) -> None:
         self.link.close()
@@ -129,11 +132,20 @@ class Sandbox:
         self.configuration.workspace_lost()
 
     def _busy(self) -> bool:
-        return bool(self._dispatcher.running or self._dispatcher.pending)
+        return self.executions.unfinished > 0
 
     def _ended(self, entry: Entry, end: End) -> None:
         self._lifetime.used()
         self.executions.ended(entry, end)
+
+    def _stop_workspace(self) -> None:
+        """Told, and left in writing for one that is not connected just now: without it a
+        workspace that restarts would wait for a runtime for ever, and its pod would stay."""
+        try:
+            (self._places.control / protocol.OVER_NAME).touch()
+        except OSError as error:
+            logs.warning("control.unwritable", error=str(error))
+        self.link.send(protocol.Stop())
 
     def _leave_message(self, reason: str) -> None:
         ends = self.executions.all_ends()

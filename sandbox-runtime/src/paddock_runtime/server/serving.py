@@ -16,6 +16,7 @@ from paddock_runtime.server.auth import Verifier, read_keys
 from paddock_runtime.server.lifetime import TERMINATED
 from paddock_runtime.server.sandbox import Places, Sandbox
 
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 KEEP_ALIVE = 300
 """Seconds that an idle connection is kept: the operator asks again and again."""
 
@@ -31,7 +32,7 @@ async def _serve(listening: socket.socket, environ: Mapping[str, str]) -> None:
     sandbox = Sandbox(settings, _places(environ))
     sandbox.start()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING_SIGNALS:
         loop.add_signal_handler(number, sandbox.over, TERMINATED)
     app = make_app(sandbox, Verifier(keys, settings.sandbox_uid))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=KEEP_ALIVE)
@@ -42,6 +43,9 @@ async def _serve(listening: socket.socket, environ: Mapping[str, str]) -> None:
     await sandbox.end(reason)
     await runner.cleanup()
     sandbox.close()
+    # The loop, when it closes, gives them back their default: one more SIGTERM would then make a
+    # failure of an end that is complete.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     logs.info("runtime.ended", reason=reason)
 
 

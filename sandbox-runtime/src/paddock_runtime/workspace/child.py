@@ -18,6 +18,9 @@ from .python_main import prepare_main, rehearse, run_main
 ARGUMENT_BYTES = 100_000
 """Longer code goes to a shell by descriptor: the kernel refuses an argument of 128 KiB."""
 SHELLS = ("bash", "sh")
+NAME_CHARACTERS, MESSAGE_CHARACTERS = 200, 300
+"""What a failure says is read in one piece of 4096 bytes, and JSON writes a character as up to
+12: a longer one would be lost, and the execution told as if its program had exited."""
 
 
 def stand_by(
@@ -90,7 +93,7 @@ def _exec(channel: socket.socket, argv: list[str], environment: dict[str, str]) 
         os.execvpe(argv[0], argv, environment)  # noqa: S606
     except (OSError, ValueError) as error:
         code, sentence = _start_error(error, argv[0], environment["PATH"])
-        _fail(channel, code, f"{argv[0]}: {sentence}")
+        _fail(channel, code, f"{argv[0][:NAME_CHARACTERS]}: {sentence}")
 
 
 def _start_error(error: Exception, program: str, path: str) -> tuple[int, str]:
@@ -113,7 +116,8 @@ def _sentence(error: Exception) -> str:
 
 def _fail(channel: socket.socket, code: int, message: str) -> NoReturn:
     with contextlib.suppress(OSError):
-        channel.send(json.dumps({"code": code, "message": message[:2000]}).encode())
+        failure = {"code": code, "message": message[:MESSAGE_CHARACTERS]}
+        channel.send(json.dumps(failure).encode())
     os._exit(code)
 
 

@@ -5,12 +5,19 @@ a symbolic link, so nothing is written outside.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
 
+_PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR, errno.EIO)
+
 
 class FileError(Exception):
-    """A sentence that names the file and what is wrong."""
+    """A sentence that names the file and what is wrong; `passing` if that is not the file."""
+
+    def __init__(self, sentence: str, passing: bool = False) -> None:
+        super().__init__(sentence)
+        self.passing = passing
 
 
 def write_files(root: str, files: Iterable[tuple[str, str]]) -> None:
@@ -23,7 +30,8 @@ def write_files(root: str, files: Iterable[tuple[str, str]]) -> None:
         try:
             _write(root, parts, content.encode())
         except OSError as error:
-            raise FileError(f"file {path!r} cannot be written: {error.strerror}") from error
+            sentence = f"file {path!r} cannot be written: {error.strerror}"
+            raise FileError(sentence, error.errno in _PASSING) from error
 
 
 def path_parts(path: str) -> list[str]:

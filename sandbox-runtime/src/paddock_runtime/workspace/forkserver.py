@@ -56,13 +56,17 @@ class ForkServer:
         self._wake = wake
         self._poll.register(wake, select.POLLIN)
 
-    def connect(self, capabilities: dict[str, Any]) -> None:
-        """Blocks until the runtime is there: no user code runs without it."""
-        self._control = connect(self._settings)
+    def connect(self, capabilities: dict[str, Any]) -> bool:
+        """Blocks until the runtime is there: no user code runs without it. False: it is over."""
+        control = connect(self._settings)
+        if control is None:
+            return False
+        self._control = control
         names = [name for name in OUR_EVIDENCE if name in self._files.descriptors]
         hello = protocol.Hello(descriptors=names, capabilities=capabilities)
         protocol.send(self._control, hello, [self._files.descriptors[name] for name in names])
         self._poll.register(self._control, select.POLLIN)
+        return True
 
     def run(self) -> int:
         while True:
@@ -110,7 +114,7 @@ class ForkServer:
                         if child.id == message.id:
                             self._kill(child, message.reason, None)
                 case protocol.WriteFiles():
-                    self._write_files(descriptors[0])
+                    self._write_files(message.number, descriptors[0])
                 case protocol.Stop():
                     return 0
                 case _:
@@ -159,7 +163,7 @@ class ForkServer:
         if child is None:
             self._cannot_start(start.id, "the workspace has no process left to give")
             return
-        child.id, child.python, child.started = start.id, start.python, now
+        child.id, child.python, child.started = start.id, start.python, start.handed_over
         child.oom_kills = self._files.oom_kills() or 0
         child.disk_bytes = self._watchdog.disk_bytes
         self._watchdog.started(now)
@@ -233,16 +237,16 @@ class ForkServer:
         standby = set() if self._standby is None else {self._standby.pid}
         return {os.getpid(), os.getppid()} | standby
 
-    def _write_files(self, descriptor: int) -> None:
-        error = None
+    def _write_files(self, number: int, descriptor: int) -> None:
+        error, passing = None, False
         try:
             listed = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
             write_files(
                 self._settings.workspace_dir, [(file["path"], file["content"]) for file in listed]
             )
         except FileError as problem:
-            error = str(problem)
-        self._tell(protocol.FilesWritten(error))
+            error, passing = str(problem), problem.passing
+        self._tell(protocol.FilesWritten(number, error, passing))
 
     def _tell(self, message: protocol.Message) -> None:
         """The socket blocks: an end must not be lost, and the runtime always reads."""

@@ -19,7 +19,7 @@ NO_MEMORY_LIMIT = (
 
 
 def serve() -> int:
-    """Serve one connection of the runtime; 0 if it said stop, 1 if it was lost."""
+    """Serve one connection of the runtime; 0 if the sandbox is over, 1 if it was lost."""
     settings = read_settings()
     become_subreaper()
     preload(STANDARD.split())
@@ -40,8 +40,7 @@ def serve() -> int:
     gc.collect()
     gc.freeze()
     gc.disable()
-    server.connect(capabilities)
-    return server.run()
+    return server.run() if server.connect(capabilities) else 0
 
 
 def _wake_on_child() -> int:
