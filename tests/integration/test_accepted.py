@@ -36,6 +36,17 @@ GOOD: dict[str, Manifest] = {
     "longest duration": session(lifetime={"maxDuration": "168h"}),
     "longest duration in other words": session(lifetime={"maxDuration": "167h59m59s1000ms"}),
     "unit twice": session(lifetime={"maxDuration": "30m30m"}),
+    "every lifetime": session(
+        lifetime={"maxDuration": "2h", "idleTimeout": "10m", "ttlAfterFinished": "168h"}
+    ),
+    "shortest lifetimes": session(lifetime={"idleTimeout": "1ms", "ttlAfterFinished": "1ms"}),
+    "idle for as long as it may live": session(
+        lifetime={"maxDuration": "60m", "idleTimeout": "1h"}
+    ),
+    "sandbox that was made of a short session and a patient template": sandbox(
+        lifetime={"maxDuration": "1m", "idleTimeout": "168h"}
+    ),
+    "suspended from the start": session(suspend=True),
     "timeout as long as the session": session(
         lifetime={"maxDuration": "60m"},
         steps=[{"name": "a", "argv": ["true"], "timeout": "1h"}],
@@ -86,6 +97,18 @@ GOOD: dict[str, Manifest] = {
     "env value of 32768": session(env=[{"name": "_A1", "value": "x" * 32768}]),
     "env value in lines": session(env=[{"name": "A", "value": "one\ntwo\t=\n"}]),
     "sandbox": sandbox(lifetime={"maxDuration": "10m"}),
+    "sandbox with every lifetime, suspended": sandbox(
+        lifetime={"maxDuration": "10m", "idleTimeout": "10m", "ttlAfterFinished": "1s"},
+        suspend=True,
+    ),
+    "smallest volume": template(workspace={"volume": {"size": "1Mi"}}),
+    "largest volume of a class": template(
+        workspace={"volume": {"size": "16Ti", "storageClassName": "fast.example.com"}}
+    ),
+    "no volume": template(workspace={}),
+    "default idleness longer than the default life": template(
+        lifetime={"maxDuration": "1m", "idleTimeout": "1h"}
+    ),
     "sandbox name of 63": sandbox("a" * 63),
     "empty template": template(),
     "template without a spec": {
@@ -118,7 +141,7 @@ GOOD: dict[str, Manifest] = {
             "timeout": "168h",
             "cpuTime": "168h",
             "outputIdleTimeout": "168h",
-            "outputBytes": "16Mi",
+            "outputBytes": "64Ki",
             "outputKillBytes": "1Ti",
             "fileBytes": "16Ti",
             "concurrency": 256,
@@ -126,6 +149,8 @@ GOOD: dict[str, Manifest] = {
         lifetime={"maxDuration": "168h", "maxDurationLimit": "168h"},
         env=[{"name": f"E{number:02}", "value": "v" * 253} for number in range(64)],  # 16384
     ),
+    "the most output of one execution": template(limits={"outputBytes": "4Mi", "concurrency": 4}),
+    "the most executions by default": template(limits={"concurrency": 16}),
     "quantities with fractions": template(resources={"cpu": "1.5", "memory": "0.5Gi"}),
     "default as long as its ceiling": template(
         lifetime={"maxDuration": "24h", "maxDurationLimit": "1440m"}
@@ -162,7 +187,13 @@ def test_what_may_change_changes(kubectl: Kubectl, namespace: str) -> None:
         for longer in ("2h", "3h"):
             manifest["spec"]["lifetime"] = {"maxDuration": longer}
             kubectl("apply", "-f", "-", stdin=manifest, namespace=namespace)
-        del manifest["spec"]["lifetime"]
+        for other in ({"idleTimeout": "1m"}, {"idleTimeout": "2m", "ttlAfterFinished": "1h"}):
+            manifest["spec"]["lifetime"] = other
+            kubectl("apply", "-f", "-", stdin=manifest, namespace=namespace)
+        for suspend in (True, False, True):
+            manifest["spec"]["suspend"] = suspend
+            kubectl("apply", "-f", "-", stdin=manifest, namespace=namespace)
+        del manifest["spec"]["lifetime"], manifest["spec"]["suspend"]
         kubectl("apply", "-f", "-", stdin=manifest, namespace=namespace)
     kubectl("apply", "-f", "-", stdin=template(), namespace=namespace)
     changed = template(image="x", resources={"cpu": "1"}, env=[{"name": "A"}])

@@ -11,7 +11,11 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("crds")]
 
 NO_CODE = {"language": ..., "code": ...}
 MAX = "spec.lifetime.maxDuration"
+IDLE = "spec.lifetime.idleTimeout"
+TTL = "spec.lifetime.ttlAfterFinished"
+SIZE = "spec.workspace.volume.size"
 FILE = "spec.files[0].path"
+OUTPUT = "spec.limits.outputBytes"
 
 
 def files(*paths: str) -> Manifest:
@@ -20,6 +24,10 @@ def files(*paths: str) -> Manifest:
 
 def lifetime(text: Any) -> Manifest:
     return session(lifetime={"maxDuration": text})
+
+
+def volume(**values: Any) -> Manifest:
+    return template(workspace={"volume": values})
 
 
 def limits(**values: Any) -> Manifest:
@@ -34,7 +42,7 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     # name: (manifest, path of the field as the message must name it, words that help)
     "misspelt field": (session(usr="alice"), "spec.usr", "unknown field"),
     "misspelt step field": (steps({"timeOut": "3s"}), "spec.steps[0].timeOut", "unknown field"),
-    "field of a later issue": (session(suspend=True), "spec.suspend", "unknown field"),
+    "field of a later issue": (session(poolRef={"name": "x"}), "spec.poolRef", "unknown field"),
     "missing user": (session(user=...), "spec.user", "Required value"),
     "null user": (session(user=None), "spec.user", "Required value"),
     "empty user": (session(user=""), "spec.user", "at least 1 chars long"),
@@ -69,6 +77,46 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "duration with a fraction": (lifetime("1.5h"), MAX, "such as 90s or 1h30m"),
     "duration as a number": (lifetime(30), MAX, "must be of type string"),
     "duration of a thousand parts": (lifetime("1s" * 17), MAX, "Too long"),
+    "idle timeout of zero": (
+        session(lifetime={"idleTimeout": "0s"}),
+        IDLE,
+        "must be a duration above",
+    ),
+    "idle for longer than it may live": (
+        session(lifetime={"maxDuration": "10m", "idleTimeout": "11m"}),
+        IDLE,
+        "11m is longer than maxDuration (10m); lower it or raise maxDuration",
+    ),
+    "idle timeout in days": (session(lifetime={"idleTimeout": "1d"}), IDLE, "write 24h for a day"),
+    "idle timeout of two weeks": (session(lifetime={"idleTimeout": "336h"}), IDLE, "most 168h"),
+    "idle timeout of a sandbox": (sandbox(lifetime={"idleTimeout": "-1s"}), IDLE, "above 0"),
+    "idle timeout of a template": (template(lifetime={"idleTimeout": "0s"}), IDLE, "above 0"),
+    "ttl of zero": (
+        session(lifetime={"ttlAfterFinished": "0s"}),
+        TTL,
+        "must be a duration above 0",
+    ),
+    "ttl as a number": (session(lifetime={"ttlAfterFinished": 60}), TTL, "must be of type string"),
+    "ttl of a year": (sandbox(lifetime={"ttlAfterFinished": "8760h"}), TTL, "of at most 168h"),
+    "ttl of a template": (template(lifetime={"ttlAfterFinished": "1h"}), TTL, "unknown field"),
+    "suspend as a word": (session(suspend="yes"), "spec.suspend", "must be of type boolean"),
+    "suspend of a sandbox as a number": (sandbox(suspend=1), "spec.suspend", "of type boolean"),
+    "volume without a size": (volume(), SIZE, "Required value"),
+    "volume of nothing": (volume(size="0"), SIZE, "from 1Mi to 16Ti"),
+    "volume of a petabyte": (volume(size="1Pi"), SIZE, "from 1Mi to 16Ti"),
+    "volume of minus one": (volume(size=-1), SIZE, "from 1Mi to 16Ti"),
+    "volume in bytes by mistake": (volume(size=10), SIZE, "such as 1Gi or 20Gi"),
+    "volume that is no number": (volume(size="lots"), SIZE, "such as 1Gi or 20Gi"),
+    "volume of an empty storage class": (
+        volume(size="1Gi", storageClassName=""),
+        "spec.workspace.volume.storageClassName",
+        "at least 1 chars long",
+    ),
+    "volume with a field of a claim": (
+        volume(size="1Gi", accessModes=["ReadWriteMany"]),
+        "spec.workspace.volume.accessModes",
+        "unknown field",
+    ),
     "step timeout of zero": (steps({"timeout": "0s"}), "spec.steps[0].timeout", "above 0"),
     "33 steps": (steps(*[{}] * 33), "spec.steps", "Too many: 33: must have at most 32 items"),
     "two steps of one name": (
@@ -221,8 +269,26 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
     "memory in bytes by mistake": (resources(memory=512), "spec.resources.memory", "from 64Mi"),
     "negative disk": (resources(disk=-1), "spec.resources.disk", "from 1Mi to 16Ti"),
     "no processes": (resources(processes=0), "spec.resources.processes", "greater than or equal"),
-    "negative outputBytes": (limits(outputBytes=-1), "spec.limits.outputBytes", "from 1 to 16Mi"),
-    "endless outputBytes": (limits(outputBytes="1Ti"), "spec.limits.outputBytes", "to 16Mi"),
+    "negative outputBytes": (limits(outputBytes=-1), "spec.limits.outputBytes", "from 1 to 4Mi"),
+    "endless outputBytes": (limits(outputBytes="1Ti"), "spec.limits.outputBytes", "to 4Mi"),
+    "outputBytes above 4Mi": (limits(outputBytes=(4 << 20) + 1), OUTPUT, "from 1 to 4Mi"),
+    "outputBytes that is no number": (limits(outputBytes="many"), OUTPUT, "such as 65536 or 1Mi"),
+    "more output than the runtime holds": (
+        limits(outputBytes="4Mi", concurrency=5),
+        OUTPUT,
+        "outputBytes times concurrency must be at most 16Mi, and 4194304 times 5 is 20971520; "
+        "lower one of the two",
+    ),
+    "concurrency for which the default keeps too much": (
+        limits(concurrency=17),
+        OUTPUT,
+        "and 1048576 times 17 is 17825792",
+    ),
+    "one byte more than the runtime holds": (
+        limits(outputBytes=65537, concurrency=256),
+        OUTPUT,
+        "65537 times 256 is 16777472",
+    ),
     "template timeout in days": (limits(timeout="1d"), "spec.limits.timeout", "24h for a day"),
     "no concurrency": (limits(concurrency=0), "spec.limits.concurrency", "greater than or equal"),
     "network that is not offered yet": (

@@ -22,6 +22,8 @@ POD_UID = "9a7c0d2e-2222-4c1b-9f00-7d1e6b8a4c02"
 NAME = sandbox_name("hello", SESSION_UID)
 POD_SETTINGS = PodSettings("registry/paddock-runtime:1", "a2V5", restart_rules=True)
 WORKSPACE_UID = 200_003
+GIVEN = {"maxDuration": "10m", "idleTimeout": "15m"}
+"""The lifetime that the session below gives to its sandbox."""
 
 
 def after(seconds: float) -> datetime:
@@ -97,7 +99,11 @@ def sandbox(
         "apiVersion": "paddock.dev/v1alpha1",
         "kind": "Sandbox",
         "metadata": metadata,
-        "spec": {"templateRef": {"name": "python"}, **spec},
+        "spec": {
+            "templateRef": {"name": "python"},
+            **({"lifetime": GIVEN} if owner_uid is not None else {}),
+            **spec,
+        },
         "status": dict(status) if status is not None else default_status("Sandbox"),
     }
 
@@ -152,6 +158,7 @@ def pod(
     uid: str = POD_UID,
     owner_uid: str = SANDBOX_UID,
     template: SandboxTemplateSpec | None = None,
+    disrupted: str | None = None,
     **status: Any,
 ) -> Json:
     """The pod that the operator makes for the sandbox above, as the kubelet reports it.
@@ -171,6 +178,8 @@ def pod(
     made["status"] = {"phase": phase, **status}
     if ip:
         made["status"]["podIP"] = ip
+    if disrupted is not None:
+        made["status"]["conditions"] = [condition("DisruptionTarget", "True", disrupted, "why")]
     made["status"]["containerStatuses"] = [
         container("runtime", runtime if runtime is not None else RUNNING),
         container("workspace", workspace if workspace is not None else RUNNING),

@@ -54,6 +54,7 @@ def plan_sandbox(
     template: SandboxTemplateSpec | Trouble = ASKED,
     trouble: Trouble | None = None,
     claimed: bool = False,
+    in_use: bool = False,
     now: datetime | None = None,
 ) -> Plan:
     """The plan for this sandbox, seen like this, one second after its creation."""
@@ -65,6 +66,7 @@ def plan_sandbox(
         free_uid=WORKSPACE_UID,
         trouble=trouble,
         claimed=claimed,
+        in_use=in_use,
     )
     return checked(real_plan_sandbox(seen, POD_SETTINGS, now or after(1)))
 

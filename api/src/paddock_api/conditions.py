@@ -39,6 +39,8 @@ class ConditionType(StrEnum):
     """True when nothing more will happen until somebody acts; the reason says on what."""
     SANDBOX_READY = "SandboxReady"
     """True while the sandbox's runtime answers."""
+    SUSPENDED = "Suspended"
+    """True while it has no pod because `spec.suspend` says so; False once it was resumed."""
     FINISHED = "Finished"
     """True at every end, good or bad: the one condition to wait for."""
     COMPLETE = "Complete"
@@ -62,6 +64,13 @@ class ConditionReason(StrEnum):
     """The sandbox is up and answers. Nothing to do."""
     TERMINATING = "Terminating"
     """The object is being deleted. Nothing to do."""
+
+    SUSPENDED = "Suspended"
+    """`spec.suspend` is true and the pod is gone. Set it to false to go on."""
+    SUSPENDING = "Suspending"
+    """`spec.suspend` is true; the running step is being cancelled, then the pod goes."""
+    RESUMED = "Resumed"
+    """It was suspended and is not any more. Nothing to do."""
 
     # Why a pod is not up. These may pass by themselves, so they come with Reconciling=True.
     UNSCHEDULABLE = "Unschedulable"
@@ -131,16 +140,20 @@ class ConditionReason(StrEnum):
     POD_DELETED = "PodDeleted"
     """Somebody deleted the sandbox's pod. Delete sessions, never their pods."""
     EVICTED = "Evicted"
-    """The kubelet evicted the pod; the message says which resource ran out. Lower what the
-    session writes, or raise `resources.disk`."""
+    """The pod was evicted: by the kubelet (the message says which resource ran out: lower what
+    the session writes, or raise `resources.disk`) or by a drain of its node (create the
+    session again)."""
+    PREEMPTED = "Preempted"
+    """The pod made room for one of higher priority. Add nodes, then create the session again."""
     NODE_LOST = "NodeLost"
-    """The pod ended with its node (shutdown, drain, preemption). Create the session again."""
+    """The pod ended with its node (shutdown, crash, taint). Create the session again."""
     OOM_KILLED = "OOMKilled"
     """A whole container ran out of memory. Raise `resources.memory` in the template."""
     RUNTIME_FAILED = "RuntimeFailed"
     """The trusted container of the pod ended unasked. Please report its log."""
     IDLE = "Idle"
-    """The session was not used for its idleTimeout."""
+    """It was not used for its idleTimeout: the good end of an open session. Create a new one,
+    with a longer `lifetime.idleTimeout` if it was too short."""
     TERMINATED = "Terminated"
     """The node asked the pod to stop. Create the session again."""
     CONFIGURE_REFUSED = "ConfigureRefused"

@@ -5,10 +5,17 @@ integers in milliseconds, sizes are bytes, times are RFC 3339 in UTC. Unknown fi
 refused: the two sides are released together, so a field that one does not know is a bug.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from paddock_api.reasons import ExecutionReason, ExecutionState
@@ -18,6 +25,20 @@ EXECUTION_ID_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 
 RUNTIME_PORT = 8090
 """The runtime's one HTTP port in the pod."""
+
+
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+"""What nanoseconds since 1970 hold in 64 bits, as traces count them."""
+
+
+def _in_range(moment: datetime) -> datetime:
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError("must be from 1970 to 2261")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
+"""A time that every reader can convert and write: with a zone, from 1970 to 2261."""
 
 
 class Message(BaseModel):
@@ -82,8 +103,9 @@ class SandboxSettings(Message):
 class Configure(Message):
     """`POST /v1/configure`: what the sandbox learns when somebody claims it.
 
-    May be sent again. The same env and files are a repeat and only move the deadline; other
-    env or files are refused with 409 `AlreadyConfigured`, since programs may have seen them.
+    May be sent again. The same env and files are a repeat, which is no use of the sandbox and
+    only sets deadline and idle limit anew; other env or files are refused with 409
+    `AlreadyConfigured`, since programs may have seen them. After a 503 it took no effect.
     """
 
     session_uid: str
@@ -93,6 +115,8 @@ class Configure(Message):
     """Remaining life, counted by the runtime's monotonic clock from the receipt (no clock of
     another machine is trusted). At zero it cancels what runs and exits 0."""
     idle_timeout_ms: Annotated[int | None, Field(gt=0)] = None
+    """Counted from the last use: the first configure, the end of an execution; it does not pass
+    while one runs or waits. Absent: none, also if there was one before."""
 
 
 class Configured(Message):
@@ -150,6 +174,7 @@ class Execution(Message):
     message: str | None = None
     """A sentence for people where the reason alone does not say it (StartFailed, limits)."""
     duration_ms: int | None = None
+    """From the hand-over to the workspace, as the timeout counts: a WallTimeout's is not less."""
     cpu_ms: int | None = None
     peak_memory_bytes: int | None = None
     oom_kills: int = 0
@@ -157,9 +182,9 @@ class Execution(Message):
     stdout: Output = Output()
     stderr: Output = Output()
     truncated: bool = False
-    accepted_at: datetime
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    accepted_at: Moment
+    started_at: Moment | None = None
+    finished_at: Moment | None = None
 
 
 class JournalPage(Message):

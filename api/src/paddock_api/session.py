@@ -49,6 +49,23 @@ _FILE_PATH_RULE = (
 )
 
 
+class SessionLifetime(Lifetime):
+    """How long the session may live."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "!has(self.idleTimeout) || !has(self.maxDuration)"
+                " || duration(self.idleTimeout) <= duration(self.maxDuration)",
+                "must not be longer than maxDuration; lower it or raise maxDuration",
+                message_expression="self.idleTimeout + ' is longer than maxDuration ('"
+                " + self.maxDuration + '); lower it or raise maxDuration'",
+                field_path=".idleTimeout",
+            )
+        )
+    )
+
+
 class InputFile(Resource):
     """One text file that is written into the workspace before the first step."""
 
@@ -231,8 +248,12 @@ class AgentSessionSpec(Resource):
     )
     """Programs that run in this order, at most 32; then the session is finished. Without any
     it stays open until its lifetime is over. Immutable."""
-    lifetime: Lifetime = Lifetime()
+    lifetime: SessionLifetime = SessionLifetime()
     """How long it may live."""
+    suspend: Annotated[bool, Field(examples=[False])] = False
+    """True: its sandbox has no pod until this is false again. It takes effect between steps:
+    a running one ends as Cancelled and is not repeated. Files survive only in the template's
+    `workspace.volume`. maxDuration goes on, idleTimeout does not count."""
 
 
 class AgentSession(Object):

@@ -23,6 +23,7 @@ class SessionPhase(StrEnum):
     STARTING = "Starting"
     READY = "Ready"
     RUNNING = "Running"
+    SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     EXPIRED = "Expired"
@@ -129,15 +130,18 @@ class AgentSessionStatus(Resource):
     observed_generation: Annotated[int | None, Field(ge=-1, le=2**53, examples=[1])] = None
     """The `metadata.generation` that this status is about; -1 before the first look."""
     phase: Annotated[SessionPhase | None, Field(examples=["Succeeded"])] = None
-    """The conditions in one word, for people: Pending, Starting, Ready, Running, Succeeded,
-    Failed or Expired."""
+    """The conditions in one word, for people: Pending, Starting, Ready, Running, Suspended,
+    Succeeded, Failed or Expired."""
     conditions: list[Condition] = Field(
         default_factory=list, max_length=16, json_schema_extra=list_map("type")
     )
-    """Ready, Reconciling, Stalled, SandboxReady, Finished, Complete, Failed; each type once.
-    Wait for Finished."""
+    """Ready, Reconciling, Stalled, SandboxReady, Suspended, Finished, Complete, Failed; each
+    type once. Wait for Finished."""
     sandbox: SessionSandbox | None = None
     """The sandbox that serves the session."""
+    sandboxes_lost: Annotated[int | None, Field(ge=0, le=1000, examples=[1])] = None
+    """Sandboxes that went (evicted, preempted, node lost, deleted) before anything had run in
+    them, and were replaced."""
     started_at: Annotated[Time | None, Field(examples=["2026-08-01T09:30:00.100Z"])] = None
     """When the operator asked for its sandbox."""
     ready_at: Annotated[Time | None, Field(examples=["2026-08-01T09:30:01.250Z"])] = None

@@ -60,8 +60,28 @@ class Network(Resource):
     """`None`: no sockets but AF_UNIX ones. Other modes are not offered yet."""
 
 
+MAX_OUTPUT_BYTES = 16 << 20
+# Of one stream of all executions that run at once: the runtime holds twice that, its memory
+# limit is 128Mi (with 16Mi it was measured to take 93 MiB at the most).
+_PRODUCT = "quantity(string(self.outputBytes)).asApproximateFloat() * double(self.concurrency)"
+
+
 class Limits(Resource):
     """What one execution may use, and how many may run."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                f"!isQuantity(string(self.outputBytes)) || {_PRODUCT} <= {MAX_OUTPUT_BYTES}.0",
+                "outputBytes times concurrency must be at most 16Mi; lower one of the two",
+                # The server bounds the cost of format(), but not of string() of a number.
+                message_expression="'outputBytes times concurrency must be at most 16Mi, and %d "
+                "times %d is %d; lower one of the two'.format([int(quantity(string("
+                f"self.outputBytes)).asApproximateFloat()), self.concurrency, int({_PRODUCT})])",
+                field_path=".outputBytes",
+            )
+        )
+    )
 
     timeout: Annotated[Duration, Field(examples=["30s"])] = Duration("30s")
     """Wall clock of one execution: what it gets when it asks for nothing, and the most that
@@ -71,10 +91,11 @@ class Limits(Resource):
     output_idle_timeout: Annotated[Duration | None, Field(examples=["2m"])] = None
     """Ends an execution that wrote nothing for so long, 1ms to 168h; never when unset."""
     output_bytes: Annotated[
-        Quantity, Between("1", "16Mi", "65536 or 1Mi"), Field(examples=["1Mi"])
+        Quantity, Between("1", "4Mi", "65536 or 1Mi"), Field(examples=["1Mi"])
     ] = Quantity("1Mi")
-    """Bytes kept of each output stream, half of its beginning and half of its end, 1 to 16Mi.
-    More is counted and dropped; it never ends the execution."""
+    """Bytes kept of each output stream, half of its beginning and half of its end, 1 to 4Mi;
+    times `concurrency` at most 16Mi. More is counted and dropped; it never ends the
+    execution."""
     output_kill_bytes: Annotated[
         Quantity | None, Between("1", "1Ti", "1048576 or 100Mi"), Field(examples=["100Mi"])
     ] = None
@@ -84,7 +105,26 @@ class Limits(Resource):
     ] = None
     """Bytes of one file, 1 to 16Ti; unlimited (up to `resources.disk`) when unset."""
     concurrency: Annotated[int, Field(ge=1, le=256, examples=[4])] = 4
-    """Executions running at once in one sandbox, 1 to 256; further ones wait."""
+    """Executions running at once in one sandbox, 1 to 256; further ones wait. More than 16 need
+    a lower `outputBytes`."""
+
+
+class Volume(Resource):
+    """A PersistentVolumeClaim that is made for each sandbox and goes with it."""
+
+    size: Annotated[Quantity, Between("1Mi", "16Ti", "1Gi or 20Gi"), Field(examples=["1Gi"])]
+    """What is asked of the storage class, 1Mi to 16Ti. Required."""
+    storage_class_name: Annotated[
+        str | None, Field(min_length=1, max_length=253, examples=["standard"])
+    ] = None
+    """The StorageClass. Unset: the cluster's default one."""
+
+
+class Workspace(Resource):
+    """Where the files of user code live."""
+
+    volume: Volume | None = None
+    """A volume that outlives suspension. Unset: files live as long as the pod."""
 
 
 class TemplateLifetime(Resource):
@@ -106,6 +146,9 @@ class TemplateLifetime(Resource):
     """What a session that is silent about it gets, counted from its creation. 1ms to 168h."""
     max_duration_limit: Annotated[Duration, Field(examples=["24h"])] = Duration("24h")
     """The most that a session may ask for; a longer one is refused, never clamped. 1ms to
+    168h."""
+    idle_timeout: Annotated[Duration, Field(examples=["15m"])] = Duration("15m")
+    """What a session that is silent about it gets: its end after so long without use. 1ms to
     168h."""
 
 
@@ -147,6 +190,8 @@ class SandboxTemplateSpec(Resource):
     """Limits of single executions."""
     lifetime: TemplateLifetime = TemplateLifetime()
     """Default and ceiling of a session's life."""
+    workspace: Workspace = Workspace()
+    """Where the files of user code live."""
     env: list[EnvVar] = Field(
         default_factory=list,
         max_length=MAX_ENV,

@@ -11,7 +11,7 @@ from paddock_api.messages import Configure, Configured, Execution, ExecutionRequ
 from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_operator.engine import conversations as conversations_module
 from paddock_operator.engine.conversations import Conversations
-from paddock_operator.plan.actions import Converse, Key
+from paddock_operator.plan.actions import CancelExecution, Converse, Key
 from paddock_operator.plan.session_input import Refused
 from paddock_operator.runtime_client.client import RuntimeRefusal, RuntimeUnavailable
 
@@ -28,6 +28,7 @@ class Script:
         self.configures: list[Any] = [None]
         self.executes: list[Any] = [DONE]
         self.waits: list[Any] = [DONE]
+        self.cancels: list[Any] = [DONE]
         self.asked: list[str] = []
         self.bodies: list[Configure] = []
         self.traces: list[str | None] = []
@@ -47,6 +48,10 @@ class Script:
 
     async def wait(self, ip: str, sandbox_uid: str, execution_id: str) -> Execution:
         state = await self._next(f"wait {execution_id}", ip, sandbox_uid, self.waits)
+        return execution(execution_id, state)
+
+    async def cancel(self, ip: str, sandbox_uid: str, execution_id: str) -> Execution:
+        state = await self._next(f"cancel {execution_id}", ip, sandbox_uid, self.cancels)
         return execution(execution_id, state)
 
     async def _next(self, what: str, ip: str, sandbox_uid: str, answers: list[Any]) -> Any:
@@ -71,7 +76,13 @@ def execution(execution_id: str, state: ExecutionState) -> Execution:
     )
 
 
-def converse(name: str | None = "a", *, expires: datetime = EXPIRES, pod: str = "pod") -> Converse:
+def converse(
+    name: str | None = "a",
+    *,
+    expires: datetime = EXPIRES,
+    pod: str = "pod",
+    idle_ms: int | None = None,
+) -> Converse:
     program = ExecutionRequest(id=f"u.{name}", language="python", code="1") if name else None
     return Converse(
         session=SESSION,
@@ -79,10 +90,14 @@ def converse(name: str | None = "a", *, expires: datetime = EXPIRES, pod: str = 
         sandbox_uid="sandbox",
         pod_uid=pod,
         ip="10.0.0.7",
-        configure=Configure(session_uid="u", expires_in_ms=1),
+        configure=Configure(session_uid="u", expires_in_ms=1, idle_timeout_ms=idle_ms),
         expires_at=expires,
         execution=program,
     )
+
+
+def cancel(name: str = "a", *, pod: str = "pod") -> CancelExecution:
+    return CancelExecution(SESSION, "u", "sandbox", pod, "10.0.0.7", f"u.{name}")
 
 
 class Talk:
@@ -98,8 +113,11 @@ class Talk:
         for _ in range(200):
             await asyncio.sleep(0)
 
-    async def say(self, action: Converse) -> list[str]:
-        self.all.ensure(action)
+    async def say(self, action: Converse | CancelExecution) -> list[str]:
+        if isinstance(action, CancelExecution):
+            self.all.cancel(action)
+        else:
+            self.all.ensure(action)
         await self.rest()
         return self.script.asked
 
@@ -227,6 +245,106 @@ async def test_a_deadline_that_moves_is_told_although_the_step_still_runs(talk: 
     assert talk.script.bodies[-1].expires_in_ms > talk.script.bodies[0].expires_in_ms + 3_500_000
     assert talk.script.asked.count("execute u.a") == 2
     assert talk.answered == [SESSION]
+
+
+@pytest.mark.parametrize("step_runs", [True, False])
+@pytest.mark.parametrize(("first", "then"), [(None, 20_000), (20_000, 60_000), (20_000, None)])
+async def test_an_idle_timeout_that_changes_is_told(
+    talk: Talk, first: int | None, then: int | None, step_runs: bool
+) -> None:
+    name = "a" if step_runs else None
+    if step_runs:
+        talk.script.executes, talk.script.waits = [RUNNING], [RUNNING]
+        await asyncio.wait_for(begun(talk, converse(name, idle_ms=first), "wait u.a"), 5)
+    else:
+        await talk.say(converse(name, idle_ms=first))
+    talk.script.waits = [DONE]
+    await talk.say(converse(name, idle_ms=then))
+    assert [body.idle_timeout_ms for body in talk.script.bodies] == [first, then]
+    await talk.say(converse(name, idle_ms=then))
+    assert len(talk.script.bodies) == 2
+
+
+async def test_another_pod_is_told_what_the_one_before_was_told(talk: Talk) -> None:
+    """After a suspension."""
+    await talk.say(converse(None, pod="first"))
+    talk.all.forget_pod("first")
+    await talk.say(converse(None, pod="second"))
+    assert len(talk.script.bodies) == 2
+
+
+async def test_a_cancellation_takes_the_place_of_the_conversation_that_waits(talk: Talk) -> None:
+    talk.script.executes, talk.script.waits = [RUNNING], [RUNNING]
+    await begun(talk, converse(), "wait u.a")
+    talk.script.cancels = [DONE]
+    asked = await talk.say(cancel())
+    assert asked[-1] == "cancel u.a"
+    assert asked.count("cancel u.a") == 1
+    assert talk.all.results("u")["u.a"] == execution("u.a", DONE)
+    assert talk.answered == [SESSION]
+    assert len(talk.all._tasks) == 1
+
+
+async def test_a_cancelled_execution_is_waited_for_until_it_has_ended(talk: Talk) -> None:
+    talk.script.cancels, talk.script.waits = [RUNNING], [RUNNING, DONE]
+    assert await talk.say(cancel()) == ["cancel u.a", "wait u.a", "wait u.a"]
+    assert talk.answered == [SESSION]
+
+
+async def test_cancelling_again_is_free_while_it_goes_on_and_after_its_answer(talk: Talk) -> None:
+    talk.script.silent = asyncio.Event()
+    for _ in range(5):
+        await talk.say(cancel())
+    assert talk.script.asked == ["cancel u.a"]
+    talk.script.silent.set()
+    await talk.rest()
+    assert await talk.say(cancel()) == ["cancel u.a"]
+    assert talk.answered == [SESSION]
+
+
+@pytest.mark.parametrize("error", [GONE, ValueError("a bug")])
+async def test_a_cancellation_that_does_not_get_through_is_sent_again(
+    talk: Talk, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk.script.cancels = [error, error, DONE]
+    assert await talk.say(cancel()) == ["cancel u.a"] * 3
+    assert talk.answered == [SESSION]
+    assert len(caplog.records) == (0 if error is GONE else 2)
+
+
+async def test_a_cancellation_of_what_never_started_is_brought_as_refused(talk: Talk) -> None:
+    talk.script.cancels = [RuntimeRefusal(404, "NotFound", "no such execution")]
+    await talk.say(cancel())
+    assert talk.all.results("u") == {"u.a": Refused("NotFound", "no such execution")}
+
+
+async def test_a_step_that_has_ended_is_not_cancelled(talk: Talk) -> None:
+    await talk.say(converse())
+    assert "cancel u.a" not in await talk.say(cancel())
+
+
+async def test_whoever_is_resumed_before_the_answer_asks_for_the_step_again(talk: Talk) -> None:
+    """An id is accepted once: the answer is how it was cancelled."""
+    talk.script.cancels = [GONE]
+    await talk.say(converse(None))
+    talk.all.cancel(cancel())
+    await talk.say(converse())
+    assert talk.all.results("u")["u.a"] == execution("u.a", DONE)
+    asked = list(talk.script.asked)
+    await talk.rest()
+    assert talk.script.asked == asked, "the cancellation is given up"
+
+
+@pytest.mark.parametrize("how", ["pod", "session"])
+async def test_a_cancellation_ends_with_its_pod_and_with_its_session(talk: Talk, how: str) -> None:
+    talk.script.cancels = [GONE]
+    await talk.say(cancel())
+    talk.all.forget_pod("pod") if how == "pod" else talk.all.forget("u")
+    await talk.rest()
+    asked = list(talk.script.asked)
+    await talk.rest()
+    assert talk.script.asked == asked
+    assert (talk.all._tasks, talk.answered) == ({}, [])
 
 
 async def begun(talk: Talk, action: Converse, until: str) -> None:

@@ -285,3 +285,37 @@ async def test_backoff_is_forgotten_after_a_success(rig: Rig) -> None:
     key = rig.apply("hello", 0)
     await rig.until(lambda: rig.finished(key))
     assert rig.parts.queue._failures == {}
+
+
+async def test_a_step_that_runs_is_cancelled_when_its_session_is_suspended_and_the_next_runs_on(
+    rig: Rig,
+) -> None:
+    rig.held = {"hello"}
+    key = rig.apply("hello", 0, 0)
+    rig.cluster.edit(key, lambda spec: spec["steps"][0].update(continueOnFailure=True))
+    await rig.until(lambda: len(rig.node.starts) == 1)
+    rig.cluster.edit(key, lambda spec: spec.update(suspend=True))
+    await rig.until(
+        lambda: rig.status(key).get("phase") == "Suspended" and not rig.cluster.of_kind("Pod")
+    )
+    assert rig.status(key)["steps"][0]["reason"] == "Cancelled"
+    rig.held = set()
+    rig.cluster.edit(key, lambda spec: spec.update(suspend=False))
+    await rig.until(lambda: rig.finished(key))
+    assert [entry["reason"] for entry in rig.status(key)["steps"]] == ["Cancelled", "Exited"]
+    assert len(rig.node.starts) == 2
+    assert len({pod for _, pod in rig.node.starts}) == 2
+    await rig.until(lambda: not rig.parts.conversations._tasks)
+    assert rig.parts.conversations._results == {}
+
+
+async def test_a_pod_that_is_gone_is_not_asked_to_cancel(rig: Rig) -> None:
+    """It goes while the write before the cancellation is on its way."""
+    rig.held = {"hello"}
+    key = rig.apply("hello", 0)
+    await rig.until(lambda: len(rig.node.starts) == 1)
+    rig.api.during = lambda: rig.cluster.delete(rig.cluster.of_kind("Pod")[0][0], force=True)
+    rig.cluster.edit(key, lambda spec: spec.update(suspend=True))
+    await rig.until(lambda: rig.finished(key))
+    assert said(rig.status(key), "Failed")[1] in ("SandboxLost", "StepFailed")
+    await rig.until(lambda: not rig.parts.conversations._tasks)

@@ -10,6 +10,7 @@ from tests.operator.world.world import TEMPLATE, World
 
 from paddock_operator.engine.engine import KINDS
 from paddock_operator.plan.actions import Key
+from paddock_operator.plan.views import ObjectView
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Move = Callable[["Moves", Draw], None]
@@ -18,13 +19,20 @@ FAULTS = ["crash-before", "crash-after", "lost", "unreachable", "overloaded"]
 CODES = st.lists(st.sampled_from([0, 0, 0, 3]), max_size=3)
 SOME_KINDS = st.sets(st.sampled_from(KINDS), min_size=1)
 MAX_SESSIONS = 3
+LIFETIMES = [
+    {"maxDuration": "60s"},
+    {"maxDuration": "90s", "idleTimeout": "20s"},
+    {"maxDuration": "20s", "ttlAfterFinished": "1h"},
+    {"maxDuration": "100h"},
+    {"maxDuration": "a week or so"},
+]
 
 
 class Moves:
     """Each draws what it needs to know; one that is not possible now does nothing."""
 
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, *, volumes: bool = False) -> None:
+        self.world = World(volumes=volumes)
         self.sessions = 0
 
     @property
@@ -117,7 +125,7 @@ class Moves:
         kinds, how = draw(SOME_KINDS), draw(st.sampled_from(["again", "lose", "resync"]))
         if how == "resync":
             self.world.api.between = lambda: self.deliver(kinds, 9)
-            self.life.resync()
+            self.world.resync()
             self.world.api.between = lambda: None
             return
         for kind in sorted(kinds):
@@ -137,6 +145,32 @@ class Moves:
         self.world.cluster.no_quota_for = draw(st.sets(st.sampled_from(["Pod", "Sandbox"])))
         self.offer(draw(st.booleans()))
 
+    def somebody_suspends_or_resumes(self, draw: Draw) -> None:
+        if keys := [key for key, _ in self.world.cluster.of_kind("AgentSession")]:
+            self.suspend(draw(st.sampled_from(keys)), draw(st.booleans()))
+
+    def somebody_suspends_a_sandbox(self, draw: Draw) -> None:
+        """Not theirs to suspend: it is a session's."""
+        if keys := [key for key, _ in self.world.cluster.of_kind("Sandbox")]:
+            self.suspend(draw(st.sampled_from(keys)), draw(st.booleans()))
+
+    def somebody_orphans_a_sandbox(self, draw: Draw) -> None:
+        """`kubectl delete ags --cascade=orphan`."""
+        cluster = self.world.cluster
+        for key, sandbox in cluster.of_kind("Sandbox")[:1]:
+            owner = ObjectView(sandbox).owner
+            session = Key("AgentSession", key.namespace, owner.name if owner else "")
+            if session in cluster.objects:
+                cluster.change(key, lambda obj: obj["metadata"].pop("ownerReferences"))
+                cluster.delete(session)
+
+    def somebody_edits_a_lifetime(self, draw: Draw) -> None:
+        if keys := [key for key, _ in self.world.cluster.of_kind("AgentSession")]:
+            lifetime = draw(st.sampled_from(LIFETIMES))
+            self.world.cluster.edit(
+                draw(st.sampled_from(keys)), lambda spec: spec.update(lifetime=lifetime)
+            )
+
     def somebody_makes_a_session(self, draw: Draw) -> None:
         if self.sessions < MAX_SESSIONS:
             self.world.apply(f"s{self.sessions}", *draw(CODES), tolerant=draw(st.booleans()))
@@ -155,6 +189,14 @@ class Moves:
         elif not offered and TEMPLATE in self.world.cluster.objects:
             self.world.withdraw_template()
 
+    def have_volumes(self) -> None:
+        self.world.withdraw_template()
+        self.world.volumes = True
+        self.world.offer_template()
+
+    def suspend(self, key: Key, wanted: bool) -> None:
+        self.world.cluster.edit(key, lambda spec: spec.update(suspend=wanted))
+
     def while_writing(self, key: Key, then: Callable[[], object]) -> None:
         """Work on the key; `then` happens after its first write and before the answer."""
         self.world.api.during = then
@@ -166,5 +208,7 @@ class Moves:
         self.world.skew = timedelta()
         self.world.cluster.no_quota_for = set()
         self.offer(True)
+        for key, _ in self.world.cluster.of_kind("AgentSession"):
+            self.suspend(key, False)
         self.world.settle()
         self.world.check_at_rest()

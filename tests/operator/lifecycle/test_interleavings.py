@@ -160,8 +160,16 @@ def lose(kind: Kind) -> Callable[[Moves], None]:
 
 def resync(moves: Moves) -> None:
     moves.world.api.between = lambda: moves.deliver({"Pod", "Sandbox", "AgentSession"}, 99)
-    moves.life.resync()
+    moves.world.resync()
     moves.world.api.between = lambda: None
+
+
+def suspend(kind: str, wanted: bool) -> Callable[[Moves], None]:
+    def suspends(moves: Moves) -> None:
+        for key, _ in moves.world.cluster.of_kind(kind)[:1]:
+            moves.suspend(key, wanted)
+
+    return suspends
 
 
 def late(moves: Moves) -> None:
@@ -185,6 +193,12 @@ MISFORTUNES: dict[str, Callable[[Moves], None]] = {
     "lost sandbox events": lose("Sandbox"),
     "lost session events": lose("AgentSession"),
     **{f"the pod: {how}": hurt(how) for how in ("evict", "fail", "restart")},
+    "the session is suspended": suspend("AgentSession", True),
+    "the session is resumed": suspend("AgentSession", False),
+    "somebody suspends the sandbox": suspend("Sandbox", True),
+    "during a write: the session is resumed": during(
+        suspend("AgentSession", False), "AgentSession"
+    ),
     "the deadline passes": late,
 }
 POINTS = st.integers(0, STEPS - 1)
@@ -194,22 +208,21 @@ POINTS = st.integers(0, STEPS - 1)
 @given(
     order=st.permutations(list(ACTORS)),
     demoted=st.dictionaries(POINTS, st.sampled_from(list(ACTORS)), max_size=3),
-    misfortunes=st.dictionaries(POINTS, st.sampled_from(list(MISFORTUNES)), max_size=3),
+    misfortunes=st.dictionaries(POINTS, st.sampled_from(list(MISFORTUNES)), max_size=4),
     codes=st.sampled_from([(0,), (0, 0), (3, 0)]),
+    volumes=st.booleans(),
 )
 def test_no_order_of_the_actors_breaks_a_promise(
-    order: list[str], demoted: dict[int, str], misfortunes: dict[int, str], codes: tuple[int, ...]
+    order: list[str],
+    demoted: dict[int, str],
+    misfortunes: dict[int, str],
+    codes: tuple[int, ...],
+    volumes: bool,
 ) -> None:
-    explore(order, demoted, misfortunes, codes)
-
-
-def explore(
-    order: list[str], demoted: dict[int, str], misfortunes: dict[int, str], codes: tuple[int, ...]
-) -> None:
-    moves = Moves()
+    moves = Moves(volumes=volumes)
     priorities = list(order)
     with moves.world as world:
-        world.apply("hello", *codes)
+        world.apply("hello", *codes, tolerant=True)
         for point in range(STEPS):
             if point in demoted:
                 priorities.remove(demoted[point])
@@ -219,6 +232,8 @@ def explore(
             if point in misfortunes:
                 note(f"{point}: {misfortunes[point]}")
                 MISFORTUNES[misfortunes[point]](moves)
+            if world.life is None:  # a resync writes as well
+                world.start_operator()
             acted = next((name for name in priorities if ACTORS[name](world)), None)
             note(f"{point}: {acted}")
             world.check()

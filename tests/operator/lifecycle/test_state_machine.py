@@ -38,6 +38,10 @@ BAD = [
     Moves.clocks_go_on,
     Moves.people_change_the_offer,
     Moves.somebody_makes_a_session,
+    Moves.somebody_suspends_or_resumes,
+    Moves.somebody_edits_a_lifetime,
+    Moves.somebody_suspends_a_sandbox,
+    Moves.somebody_orphans_a_sandbox,
 ]
 
 
@@ -51,8 +55,10 @@ class Anything(RuleBasedStateMachine):
         self.world = self.moves.world
         self.world.__enter__()
 
-    @initialize(data=st.data(), rounds=st.sampled_from([5, 4, 3, 6, 0]))
-    def begin(self, data: st.DataObject, rounds: int) -> None:
+    @initialize(data=st.data(), rounds=st.sampled_from([5, 4, 3, 6, 0]), volumes=st.booleans())
+    def begin(self, data: st.DataObject, rounds: int, volumes: bool) -> None:
+        if volumes:
+            self.moves.have_volumes()
         self.moves.somebody_makes_a_session(data.draw)
         for _ in range(rounds):
             self.world.progress()

@@ -79,4 +79,4 @@ def test_a_sandbox_made_by_hand_lives_as_long_as_it_says_however_often_we_restar
         view = ObjectView(world.cluster.objects[key])
         assert view.is_true("Finished")
         assert (view.condition("Finished") or {})["reason"] == "DeadlineExceeded"
-        assert world.api.writes == {"POST Pod": 1, "PATCH Sandbox": 2}
+        assert world.api.writes == {"POST Pod": 1, "PATCH Sandbox": 2, "DELETE Pod": 1}

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.operator.objects import RUNNING, Json, ended_text, pod, terminated, waiting
+from tests.operator.objects import NOW, RUNNING, Json, after, ended_text, pod, terminated, waiting
 
 from paddock_api.conditions import ConditionReason as R
-from paddock_operator.plan.evidence import pod_end, pod_trouble
+from paddock_operator.plan.evidence import PodEnd, last_words_until, pod_end, pod_trouble
 from paddock_operator.plan.views import PodView
 
 UNSCHEDULABLE = {
@@ -26,7 +26,7 @@ def trouble_of(**fields: Any) -> tuple[R, str] | None:
 
 
 def end_of(**fields: Any) -> R | None:
-    end = pod_end(PodView(pod(**fields)))
+    end = pod_end(PodView(pod(**fields)), NOW)
     return end.reason if end else None
 
 
@@ -83,7 +83,7 @@ def test_a_pod_without_any_status_is_neither_trouble_nor_end() -> None:
     bare = pod()
     del bare["status"]
     assert pod_trouble(PodView(bare)) is None
-    assert pod_end(PodView(bare)) is None
+    assert pod_end(PodView(bare), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_pod_without_any_status_is_neither_trouble_nor_end() -> None:
         pytest.param(
             {"phase": "Failed", "reason": "DeadlineExceeded"}, R.DEADLINE_EXCEEDED, id="deadline"
         ),
-        pytest.param({"phase": "Failed", "reason": "Preempting"}, R.NODE_LOST, id="preempted"),
+        pytest.param({"phase": "Failed", "reason": "Preempting"}, R.PREEMPTED, id="preempted"),
         pytest.param({"phase": "Failed", "reason": "NodeLost"}, R.NODE_LOST, id="node-lost"),
         pytest.param({"phase": "Failed", "reason": "NodeShutdown"}, R.NODE_LOST, id="shutdown"),
         pytest.param({"phase": "Failed", "reason": "Terminated"}, R.NODE_LOST, id="terminated"),
@@ -140,18 +140,65 @@ def test_a_pod_without_any_status_is_neither_trouble_nor_end() -> None:
             id="failed-otherwise",
         ),
         pytest.param({"phase": "Succeeded"}, R.SANDBOX_LOST, id="succeeded-without-a-word"),
-        pytest.param({"deleting": True}, R.POD_DELETED, id="being-deleted"),
+        pytest.param({"deleting": True}, None, id="being-deleted-and-has-the-last-word"),
+        pytest.param(
+            {"deleting": True, "runtime": terminated(137)}, R.POD_DELETED, id="being-deleted"
+        ),
+        pytest.param({"deleting": True, "runtime": {}}, R.POD_DELETED, id="deleted-unstarted"),
+        pytest.param({"deleting": True, "workspace": terminated(0)}, None, id="runtime-lives-on"),
+        pytest.param(
+            {"deleting": True, "runtime": terminated(1), "disrupted": "EvictionByEvictionAPI"},
+            R.EVICTED,
+            id="drained",
+        ),
+        pytest.param(
+            {"phase": "Failed", "disrupted": "PreemptionByScheduler"}, R.PREEMPTED, id="displaced"
+        ),
+        pytest.param(
+            {"phase": "Failed", "reason": "Preempting", "disrupted": "TerminationByKubelet"},
+            R.PREEMPTED,
+            id="displaced-by-the-kubelet",
+        ),
+        pytest.param(
+            {"phase": "Failed", "reason": "Terminated", "disrupted": "TerminationByKubelet"},
+            R.NODE_LOST,
+            id="node-shut-down",
+        ),
+        pytest.param(
+            {"phase": "Failed", "reason": "Evicted", "disrupted": "TerminationByKubelet"},
+            R.EVICTED,
+            id="evicted-by-the-kubelet",
+        ),
+        pytest.param(
+            {"deleting": True, "runtime": {}, "disrupted": "DeletionByTaintManager"},
+            R.NODE_LOST,
+            id="node-unreachable",
+        ),
+        pytest.param(
+            {"phase": "Failed", "disrupted": "DeletionByPodGC"}, R.NODE_LOST, id="node-deleted"
+        ),
+        pytest.param(
+            {"phase": "Failed", "disrupted": "SomethingNew"}, R.SANDBOX_LOST, id="unknown-reason"
+        ),
     ],
 )
 def test_every_end_has_its_reason(fields: dict[str, Any], reason: R | None) -> None:
     assert end_of(**fields) is reason
 
 
+def test_a_pod_that_does_not_go_is_not_waited_for_longer_than_its_grace() -> None:
+    leaving = PodView(pod(deleting=True))
+    assert last_words_until(leaving) == after(2)
+    assert pod_end(leaving, after(1.9)) is None
+    assert (pod_end(leaving, after(2)) or PodEnd(R.IDLE, "")).reason is R.POD_DELETED
+    assert last_words_until(PodView(pod())) is None
+
+
 def test_an_eviction_quotes_what_ran_out() -> None:
     evicted = pod(
         phase="Failed", reason="Evicted", message="Usage of EmptyDir volume exceeds the limit"
     )
-    end = pod_end(PodView(evicted))
+    end = pod_end(PodView(evicted), NOW)
     assert end is not None
     assert "EmptyDir" in end.message
 
@@ -185,7 +232,7 @@ def test_who_asked_the_runtime_to_stop_is_told_when_the_pod_says_it(
     fields: Json, reason: R
 ) -> None:
     said = json.dumps({"reason": "Terminated", "executions": [ended_text("a.greet")]})
-    end = pod_end(PodView(pod(runtime=terminated(0, "Completed", said), **fields)))
+    end = pod_end(PodView(pod(runtime=terminated(0, "Completed", said), **fields)), NOW)
     assert end is not None
     assert end.reason is reason
     assert [execution.id for execution in end.executions] == ["a.greet"]
@@ -193,7 +240,7 @@ def test_who_asked_the_runtime_to_stop_is_told_when_the_pod_says_it(
 
 def test_ends_in_the_termination_message_are_kept() -> None:
     text = json.dumps({"reason": "DeadlineExceeded", "executions": [ended_text("a.greet")]})
-    end = pod_end(PodView(pod(runtime=terminated(0, "Completed", text))))
+    end = pod_end(PodView(pod(runtime=terminated(0, "Completed", text))), NOW)
     assert end is not None
     assert [execution.id for execution in end.executions] == ["a.greet"]
 

@@ -75,5 +75,5 @@ def test_a_timeout_beyond_the_templates_default_life_is_refused_too() -> None:
 
 
 def test_a_silent_session_lives_as_long_as_the_template_says() -> None:
-    assert max_duration_ms(spec(), TEMPLATE) == 60_000
-    assert max_duration_ms(spec(max_duration="10s"), TEMPLATE) == 10_000
+    assert max_duration_ms(spec().lifetime, TEMPLATE) == 60_000
+    assert max_duration_ms(spec(max_duration="10s").lifetime, TEMPLATE) == 10_000

@@ -156,7 +156,7 @@ def test_the_end_of_a_pod_is_told_although_the_template_has_gone() -> None:
     ("fields", "reason"),
     [
         ({"phase": "Failed", "reason": "Evicted"}, "Evicted"),
-        ({"deleting": True}, "PodDeleted"),
+        ({"deleting": True, "runtime": terminated(137)}, "PodDeleted"),
         ({"workspace": terminated(1)}, "WorkspaceLost"),
         ({"phase": "Failed", "workspace": terminated(137, "OOMKilled")}, "OOMKilled"),
     ],

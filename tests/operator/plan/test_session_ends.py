@@ -124,10 +124,35 @@ def test_the_end_of_its_pod_ends_the_session_with_the_pods_reason(
     assert "Create the session again" in message(status, "Failed")
 
 
-def test_a_pod_that_ends_before_it_answered_fails_the_session_without_a_step() -> None:
-    plan = look(session(step()), sandbox(), pod(phase="Failed", reason="Evicted"), answering=False)
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_pod_that_goes_before_it_was_used_is_replaced(lost: int) -> None:
+    young = session(step())
+    young["status"] |= {"sandboxesLost": lost} if lost else {}
+    plan = look(young, sandbox(), pod(phase="Failed", reason="Evicted"), answering=False)
     assert kinds(plan) == ENDED
-    assert said(new_status(plan), "Failed") == ("True", "Evicted")
+    status = new_status(plan)
+    assert status["sandboxesLost"] == lost + 1
+    assert said(status, "Reconciling") == ("True", "Evicted")
+    assert "another one is made" in message(status, "Ready")
+    assert only_step(plan) == {"name": "greet", "state": "Pending"}
+
+
+@pytest.mark.parametrize(
+    ("lost", "its_pod", "reason"),
+    [
+        (3, pod(phase="Failed", reason="Evicted"), "Evicted"),
+        (0, pod(workspace=terminated(1)), "WorkspaceLost"),
+        (0, pod(runtime=terminated(1)), "RuntimeFailed"),
+    ],
+)
+def test_it_is_not_replaced_for_ever_nor_where_another_would_end_the_same(
+    lost: int, its_pod: Json, reason: str
+) -> None:
+    young = session(step())
+    young["status"] |= {"sandboxesLost": lost} if lost else {}
+    plan = look(young, sandbox(), its_pod, answering=False)
+    assert kinds(plan) == ENDED
+    assert said(new_status(plan), "Failed") == ("True", reason)
     assert only_step(plan) == {"name": "greet", "state": "Skipped"}
 
 
@@ -300,6 +325,8 @@ def test_what_was_written_is_not_written_again(stored: Json) -> None:
             first = plan_session(stored, seen, its_pod, **more)
             if "PatchStatus AgentSession" not in kinds(first):
                 continue
+            if new_status(first).get("sandboxesLost"):
+                continue  # counted, then deleted: it is not seen again
             written = {**stored, "status": new_status(first)}
             second = plan_session(written, seen, its_pod, **more)
             assert "PatchStatus AgentSession" not in kinds(second), (seen, its_pod, more)

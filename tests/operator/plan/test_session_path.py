@@ -45,7 +45,10 @@ def test_first_the_sandbox_is_created() -> None:
     create = only(plan, Create)
     assert (create.key.name, create.key.namespace, create.owner_uid) == (NAME, "team", SESSION_UID)
     manifest = create.manifest
-    assert manifest["spec"] == {"templateRef": {"name": "python"}}
+    assert manifest["spec"] == {
+        "templateRef": {"name": "python"},
+        "lifetime": {"maxDuration": "10m", "idleTimeout": "15m"},
+    }
     (owner,) = manifest["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == (
         "AgentSession",

@@ -30,6 +30,7 @@ from paddock_api.conditions import ConditionReason as R
 from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan.actions import Create, Delete, PatchStatus, Plan
 from paddock_operator.plan.evidence import Trouble
+from paddock_operator.plan.pods import DEADLINE_SLACK_SECONDS
 
 NO_TEMPLATE = Trouble(R.TEMPLATE_NOT_FOUND, "SandboxTemplate/python does not exist.")
 NO_QUOTA = Trouble(R.QUOTA_EXCEEDED, "sandbox/x: exceeded quota.")
@@ -189,10 +190,13 @@ def test_a_template_that_was_changed_does_not_refuse_what_runs_already() -> None
 def test_a_life_beyond_the_ceiling_is_not_given_to_a_running_session() -> None:
     low = SandboxTemplateSpec.read({"lifetime": {"maxDuration": "10m", "maxDurationLimit": "10m"}})
     running = session(step(), status=working_status(RUNNING), max_duration="2h")
+    its_pod = pod()
+    its_pod["spec"]["activeDeadlineSeconds"] = 600 + DEADLINE_SLACK_SECONDS
     plan = plan_session(
-        running, sandbox(status=ready_status()), pod(), answering=True, template=low
+        running, sandbox(status=ready_status()), its_pod, answering=True, template=low
     )
     assert plan.requeue_at == after(615)
+    assert "maxDuration is 2h, above the 10m" in message(new_status(plan), "Ready")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ _PATH = re.compile(
     r"/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?(?P<status>/status)?"
 )
 
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
 
 class Crash(BaseException):
     """The operator's process is gone at this very point; nothing may catch it."""
@@ -36,6 +38,8 @@ class FakeApi:
         self._cluster = cluster
         self.writes: Counter[str] = Counter()
         """Mutating requests that reached the server, Events apart."""
+        self.log: list[str] = []
+        """The same in their order: `create Sandbox`, `patch Sandbox/status`, …"""
         self.refused = 0
         self.events: list[Json] = []
         self.secrets: dict[str, Json] = {}
@@ -74,6 +78,7 @@ class FakeApi:
             if method == "GET":
                 return self._read(kind, namespace, name, (query or {}).get("labelSelector"))
             self.writes[f"{method} {kind}"] += 1
+            self.log.append(f"{_VERBS[method]} {kind}{match['status'] or ''}")
             return self._write(method, Key(kind, namespace, name or ""), dict(body or {}))
         except Refused as refused:
             if method != "GET":
@@ -114,13 +119,16 @@ class FakeApi:
         if method == "POST":
             return self._cluster.create(key.kind, key.namespace, body)
         if method == "PATCH":
-            assert set(body) == {"metadata", "status"}, "only the status may be patched"
             metadata = body["metadata"]
             uid, version = metadata["uid"], metadata["resourceVersion"]
+            if set(body) == {"metadata", "spec"}:
+                assert key.kind == "Sandbox", "the spec of an object that a user made"
+                return self._cluster.patch_spec(key, uid, version, body["spec"])
+            assert set(body) == {"metadata", "status"}
             return self._cluster.patch_status(key, uid, version, body["status"])
         assert method == "DELETE"
         self._cluster.delete(key, body["preconditions"]["uid"])
-        return {}
+        return self._cluster.objects.get(key) or {}
 
 
 def drive(work: Coroutine[Any, Any, T]) -> T:

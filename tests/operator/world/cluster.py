@@ -41,7 +41,9 @@ class Event:
 
     @property
     def watched(self) -> bool:
-        """Of pods only those with our label are."""
+        """Of pods only those with our label are, claims never."""
+        if self.kind == "PersistentVolumeClaim":
+            return False
         return self.kind != "Pod" or SANDBOX_LABEL in self.obj["metadata"].get("labels", {})
 
 
@@ -105,6 +107,27 @@ class Cluster:
             return old
         check_status(key.kind, status)
         return self._store("MODIFIED", key, {**old, "status": status})
+
+    def patch_spec(self, key: Key, uid: str, version: str, patch: Mapping[str, Any]) -> Json:
+        """A merge patch of the spec with both preconditions; moves the generation."""
+        old = self._get(key)
+        view = ObjectView(old)
+        if view.uid != uid or view.resource_version != version:
+            raise Refused(409, "Conflict", f"{key} has been modified")
+        spec = apply_merge_patch(old.get("spec") or {}, patch)
+        if spec == old.get("spec"):
+            return old
+        metadata = {**old["metadata"], "generation": view.generation + 1}
+        return self._store("MODIFIED", key, {**old, "metadata": metadata, "spec": spec})
+
+    def edit(self, key: Key, change: Callable[[Json], None]) -> None:
+        """A user edits the spec."""
+        old = self._get(key)
+        spec = copy.deepcopy(old["spec"])
+        change(spec)
+        if spec != old["spec"]:
+            metadata = {**old["metadata"], "generation": ObjectView(old).generation + 1}
+            self._store("MODIFIED", key, {**old, "metadata": metadata, "spec": spec})
 
     def change(self, key: Key, change: Callable[[Json], None]) -> Json:
         """What the kubelet or a user changes; `change` gets a copy to work on."""

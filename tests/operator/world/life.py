@@ -25,7 +25,7 @@ from paddock_operator.engine.queue import KeyQueue
 from paddock_operator.engine.store import Store
 from paddock_operator.engine.troubles import Troubles
 from paddock_operator.engine.uids import UidReservations
-from paddock_operator.plan.actions import Converse, Emit, Key, Kind, Probe
+from paddock_operator.plan.actions import CancelExecution, Converse, Emit, Key, Kind, Probe
 from paddock_operator.plan.session_input import Refused
 from paddock_operator.plan.views import ObjectView
 from paddock_operator.runtime_client.client import RuntimeRefusal, RuntimeUnavailable
@@ -52,6 +52,9 @@ class ModelQueue:
     def retry(self, key: Key) -> float:
         self.add_after(key, RETRY_S)
         return RETRY_S
+
+    def drop(self, key: Key) -> None:
+        self.due.pop(key, None)
 
     def take_due(self) -> bool:
         """Move over what is due now."""
@@ -101,9 +104,9 @@ class ModelConversations:
         self._node = node
         self._answered = answered
         self._now = now
-        self._told: dict[str, datetime] = {}
+        self._told: dict[str, tuple[datetime, int | None]] = {}
         self._results: dict[str, dict[str, Execution | Refused]] = {}
-        self.going: dict[str, Converse] = {}
+        self.going: dict[str, Converse | CancelExecution] = {}
 
     def results(self, session_uid: str) -> Mapping[str, Execution | Refused]:
         return self._results.get(session_uid, {})
@@ -112,9 +115,13 @@ class ModelConversations:
         execution_id = action.execution.id if action.execution else ""
         if execution_id in self.results(action.session_uid):
             return
-        if execution_id == "" and self._told.get(action.pod_uid) == action.expires_at:
+        if execution_id == "" and self._told.get(action.pod_uid) == _lifetime(action):
             return
         self.going[action.session_uid] = action
+
+    def cancel(self, action: CancelExecution) -> None:
+        if action.execution_id not in self.results(action.session_uid):
+            self.going[action.session_uid] = action
 
     def forget(self, session_uid: str) -> None:
         self._results.pop(session_uid, None)
@@ -129,13 +136,15 @@ class ModelConversations:
     def talk(self, session_uid: str) -> bool:
         """One round of requests; True if an answer was brought."""
         action = self.going[session_uid]
+        if isinstance(action, CancelExecution):
+            return self._cancel(action)
         execution_id = ""
         try:
-            if self._told.get(action.pod_uid) != action.expires_at:
+            if self._told.get(action.pod_uid) != _lifetime(action):
                 left = int((action.expires_at - self._now()).total_seconds() * 1000)
                 body = action.configure.model_copy(update={"expires_in_ms": max(1, left)})
                 self._node.configure(action.ip, action.sandbox_uid, body)
-                self._told[action.pod_uid] = action.expires_at
+                self._told[action.pod_uid] = _lifetime(action)
             if action.execution is None:
                 del self.going[session_uid]
                 return True
@@ -150,10 +159,27 @@ class ModelConversations:
             self._bring(action, execution_id, Refused(refusal.code, refusal.detail))
         return True
 
-    def _bring(self, action: Converse, execution_id: str, answer: Execution | Refused) -> None:
+    def _cancel(self, action: CancelExecution) -> bool:
+        answer: Execution | Refused
+        try:
+            answer = self._node.cancel(action.ip, action.sandbox_uid, action.execution_id)
+        except RuntimeUnavailable:
+            return False
+        except RuntimeRefusal as refusal:
+            answer = Refused(refusal.code, refusal.detail)
+        self._bring(action, action.execution_id, answer)
+        return True
+
+    def _bring(
+        self, action: Converse | CancelExecution, execution_id: str, answer: Execution | Refused
+    ) -> None:
         del self.going[action.session_uid]
         self._results.setdefault(action.session_uid, {})[execution_id] = answer
         self._answered(action.session)
+
+
+def _lifetime(action: Converse) -> tuple[datetime, int | None]:
+    return action.expires_at, action.configure.idle_timeout_ms
 
 
 class ModelRecorder:
@@ -204,6 +230,7 @@ class Life:
             cast(Recorder, self.recorder),
             self.store,
             self.observe,
+            self.removed,
             prober,
             conversations,
             self.troubles,
@@ -224,6 +251,9 @@ class Life:
 
     def observe(self, kind: Kind, obj: Mapping[str, Any]) -> None:
         self.engine.observe(kind, obj)
+
+    def removed(self, key: Key, uid: str) -> None:
+        self.engine.removed(key, uid)
 
     def _heard(self, event: Event) -> None:
         if event.watched:

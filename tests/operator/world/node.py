@@ -14,7 +14,7 @@ from tests.operator.world.cluster import Cluster, Json
 from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest, Output
 from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_operator.plan.actions import Key
-from paddock_operator.plan.views import ObjectView, get
+from paddock_operator.plan.views import ObjectView, PodView, get
 from paddock_operator.runtime_client.client import RuntimeRefusal, RuntimeUnavailable
 
 RUNNING: Json = {"running": {}}
@@ -27,10 +27,13 @@ class Runtime:
     pod_uid: str
     sandbox_uid: str
     ip: str
+    disk: str
+    """uid of the claim that its files are on, else of the pod that they go with."""
     answers: bool = False
     dead: bool = False
     configured: Configure | None = None
     deadline: float | None = None
+    last_use: float = 0.0
     requests: dict[str, ExecutionRequest] = field(default_factory=dict)
     journal: dict[str, Execution] = field(default_factory=dict)
     collected: set[str] = field(default_factory=set)
@@ -49,6 +52,8 @@ class Node:
         self.runtimes: dict[str, Runtime] = {}
         self.starts: list[tuple[str, str]] = []
         """(execution id, pod uid) of every program that was really started: the witness."""
+        self.written: list[tuple[str, str]] = []
+        """(uid of the claim or else of the pod, path) of every file written for a configure."""
         self.asked: list[Callable[[str, Runtime], None]] = []
         """Called with every request for an execution that reaches a runtime."""
 
@@ -56,21 +61,30 @@ class Node:
 
     def start(self, key: Key) -> None:
         """The pod gets its address and its containers run."""
-        pod = self._cluster.objects[key]
-        view = ObjectView(pod)
+        view = PodView(self._cluster.objects[key])
         owner = view.owner
         self._addresses += 1
         ip = f"10.0.0.{self._addresses}"
-        self.runtimes[view.uid] = Runtime(view.uid, owner.uid if owner else "", ip)
+        disk = view.uid
+        if view.volume_claim is not None:
+            claim = Key("PersistentVolumeClaim", key.namespace, view.volume_claim)
+            disk = ObjectView(self._cluster.objects[claim]).uid
+        self.runtimes[view.uid] = Runtime(view.uid, owner.uid if owner else "", ip, disk)
         self._report(key, phase="Running", podIP=ip, runtime=RUNNING, workspace=RUNNING)
 
     def startable(self) -> list[Key]:
-        """Pods whose containers were not started."""
+        """Pods whose containers were not started and whose volume is there."""
         return [
             key
             for key, pod in self._cluster.of_kind("Pod")
-            if ObjectView(pod).uid not in self.runtimes and not ObjectView(pod).deleting
+            if ObjectView(pod).uid not in self.runtimes
+            and not ObjectView(pod).deleting
+            and self._has_its_volume(key, PodView(pod))
         ]
+
+    def _has_its_volume(self, key: Key, pod: PodView) -> bool:
+        claim = Key("PersistentVolumeClaim", key.namespace, pod.volume_claim or "")
+        return pod.volume_claim is None or claim in self._cluster.objects
 
     def letting_go(self) -> list[Key]:
         """Pods that somebody wants deleted."""
@@ -119,17 +133,24 @@ class Node:
         found = False
         for runtime in self.runtimes.values():
             due = runtime.deadline is not None and self._monotonic() >= runtime.deadline
-            if due and not runtime.dead:
-                self._expire(runtime)
+            if not runtime.dead and (due or self._idle(runtime)):
+                self._expire(runtime, "DeadlineExceeded" if due else "Idle")
                 found = True
         return found
 
-    def _expire(self, runtime: Runtime) -> None:
+    def _idle(self, runtime: Runtime) -> bool:
+        told = runtime.configured
+        running = any(e.state is ExecutionState.RUNNING for e in runtime.journal.values())
+        if told is None or told.idle_timeout_ms is None or running:
+            return False
+        return self._monotonic() >= runtime.last_use + told.idle_timeout_ms / 1000
+
+    def _expire(self, runtime: Runtime, reason: str) -> None:
         self._close(runtime, ExecutionReason.CANCELLED)
         runtime.dead = True
         left = [e for e in runtime.journal.values() if e.id not in runtime.collected]
         words = {
-            "reason": "DeadlineExceeded",
+            "reason": reason,
             "executions": [
                 json.loads(e.model_copy(update={"stdout": Output()}).to_json()) for e in left
             ],
@@ -183,6 +204,7 @@ class Node:
     def _end(
         self, runtime: Runtime, execution: Execution, reason: ExecutionReason, code: int | None
     ) -> None:
+        runtime.last_use = self._monotonic()
         runtime.journal[execution.id] = execution.model_copy(
             update={
                 "state": ExecutionState.FINISHED,
@@ -204,9 +226,12 @@ class Node:
         """POST /v1/configure."""
         runtime = self._runtime(ip, sandbox_uid)
         before = runtime.configured
-        if before is not None and (before.env, before.files) != (body.env, body.files):
-            raise RuntimeRefusal(409, "AlreadyConfigured", "other env or files")
+        if before is not None and _content(before) != _content(body):
+            raise RuntimeRefusal(409, "AlreadyConfigured", "other session, env or files")
         runtime.configured = body
+        if before is None:
+            runtime.last_use = self._monotonic()
+            self.written += [(runtime.disk, file.path) for file in body.files]
         runtime.deadline = self._monotonic() + body.expires_in_ms / 1000
         return Configured(files=len(body.files), repeated=before is not None)
 
@@ -232,6 +257,16 @@ class Node:
         """GET /v1/executions/{id}."""
         return self._answer(self._runtime(ip, sandbox_uid), execution_id)
 
+    def cancel(self, ip: str, sandbox_uid: str, execution_id: str) -> Execution:
+        """DELETE /v1/executions/{id}."""
+        runtime = self._runtime(ip, sandbox_uid)
+        if execution_id not in runtime.journal:
+            raise RuntimeRefusal(404, "NotFound", "no such execution")
+        execution = runtime.journal[execution_id]
+        if execution.state is ExecutionState.RUNNING:
+            self._end(runtime, execution, ExecutionReason.CANCELLED, None)
+        return self._answer(runtime, execution_id)
+
     def _answer(self, runtime: Runtime, execution_id: str) -> Execution:
         execution = runtime.journal[execution_id]
         if execution.state is ExecutionState.FINISHED:
@@ -245,3 +280,8 @@ class Node:
                     raise RuntimeUnavailable("HTTP 401")
                 return runtime
         raise RuntimeUnavailable("connection refused")
+
+
+def _content(told: Configure) -> tuple[object, ...]:
+    """What may not change; the rest is the remaining life."""
+    return told.session_uid, told.env, told.files

@@ -41,6 +41,9 @@ class Runtimes:
     ) -> Execution:
         return self._node.execute(ip, sandbox_uid, body)
 
+    async def cancel(self, ip: str, sandbox_uid: str, execution_id: str) -> Execution:
+        return self._node.cancel(ip, sandbox_uid, execution_id)
+
     async def wait(self, ip: str, sandbox_uid: str, execution_id: str) -> Execution:
         await asyncio.sleep(0.002)
         return self._node.wait(ip, sandbox_uid, execution_id)

@@ -2,6 +2,7 @@
 
 create   a taken name is read; the object is returned only if its controller uid is ours
 status   merge patch with uid and resourceVersion: a changed or replaced object answers 409
+suspend  merge patch of a Sandbox's spec, with the same preconditions as a status
 delete   uid precondition; gone or replaced already is success
 """
 
@@ -10,7 +11,7 @@ from typing import Any
 
 from paddock_operator.cluster.client import MERGE_PATCH, Api, Json, get, path_of
 from paddock_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NotFound
-from paddock_operator.plan.actions import Create, Delete, PatchStatus
+from paddock_operator.plan.actions import Create, Delete, PatchStatus, SetSuspend
 from paddock_operator.plan.views import ObjectView
 
 
@@ -22,7 +23,8 @@ class NameTaken(ClusterError):
 
 
 class Writer:
-    """Mutating requests, Events apart. Every method returns the object as the server has it."""
+    """Mutating requests, Events apart. Every method returns the object as the server has it,
+    None if it is gone."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -57,8 +59,25 @@ class Writer:
         except NotFound:
             return None
 
-    async def delete(self, action: Delete) -> None:
-        """Delete exactly that uid."""
+    async def set_suspend(self, action: SetSuspend) -> Json | None:
+        """Write `spec.suspend`; None if the object is gone."""
+        key = action.key
+        body = {
+            "metadata": {"uid": action.uid, "resourceVersion": action.resource_version},
+            "spec": {"suspend": action.suspend},
+        }
+        try:
+            return await self._api.request(
+                "PATCH",
+                path_of(key.kind, key.namespace, key.name),
+                body=body,
+                content_type=MERGE_PATCH,
+            )
+        except NotFound:
+            return None
+
+    async def delete(self, action: Delete) -> Json | None:
+        """Delete exactly that uid. What has a grace or finalizers is returned: it stays a while."""
         key = action.key
         body: dict[str, Any] = {
             "apiVersion": "v1",
@@ -69,9 +88,12 @@ class Writer:
         if action.grace_seconds is not None:
             body["gracePeriodSeconds"] = action.grace_seconds
         try:
-            await self._api.request("DELETE", path_of(key.kind, key.namespace, key.name), body=body)
+            answer = await self._api.request(
+                "DELETE", path_of(key.kind, key.namespace, key.name), body=body
+            )
         except (NotFound, Conflict):
-            return
+            return None
+        return answer if ObjectView(answer).deleting else None
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

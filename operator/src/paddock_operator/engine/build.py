@@ -74,11 +74,15 @@ def build(
     def observe(kind: Kind, obj: Mapping[str, Any]) -> None:
         engine.observe(kind, obj)
 
+    def removed(key: Key, uid: str) -> None:
+        engine.removed(key, uid)
+
     performing = Performing(
         Writer(api),
         recorder,
         store,
         observe,
+        removed,
         prober,
         conversations,
         troubles,

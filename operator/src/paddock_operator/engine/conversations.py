@@ -8,13 +8,13 @@ queue.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest
 from paddock_api.reasons import ExecutionState
-from paddock_operator.plan.actions import Converse, Key
+from paddock_operator.plan.actions import CancelExecution, Converse, Key
 from paddock_operator.plan.session_input import Refused
 from paddock_operator.runtime_client.client import RuntimeRefusal, RuntimeUnavailable, pause
 
@@ -42,6 +42,10 @@ class Talks(Protocol):
         """See RuntimeClient."""
         ...
 
+    async def cancel(self, ip: str, sandbox_uid: str, execution_id: str) -> Execution:
+        """See RuntimeClient."""
+        ...
+
 
 class Conversations:
     """All conversations of this process, and what they brought."""
@@ -56,7 +60,8 @@ class Conversations:
         self._answered = answered
         self._traceparent = traceparent
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
-        self._told: dict[str, datetime] = {}
+        self._told: dict[str, tuple[datetime, int | None]] = {}
+        """Expiry and idle timeout that a pod was last configured with."""
         self._results: dict[str, dict[str, Execution | Refused]] = {}
 
     def results(self, session_uid: str) -> dict[str, Execution | Refused]:
@@ -66,18 +71,30 @@ class Conversations:
     def ensure(self, action: Converse) -> None:
         """See Converse. A conversation about something older is ended: the plan moved on."""
         execution_id = action.execution.id if action.execution else CONFIGURE
-        topic = f"{action.pod_uid} {execution_id} {action.expires_at.isoformat()}"
-        going = self._tasks.get(action.session_uid)
-        if going is not None and going[0] == topic and not going[1].done():
-            return
+        lifetime = _lifetime(action)
         if execution_id in self.results(action.session_uid):
             return
-        if execution_id == CONFIGURE and self._told.get(action.pod_uid) == action.expires_at:
+        if execution_id == CONFIGURE and self._told.get(action.pod_uid) == lifetime:
             return
+        topic = f"{action.pod_uid} {execution_id} {lifetime}"
+        self._begin(action.session_uid, topic, lambda: self._talk(action))
+
+    def cancel(self, action: CancelExecution) -> None:
+        """See CancelExecution. It takes the place of the conversation that waits for the end."""
+        if action.execution_id not in self.results(action.session_uid):
+            topic = f"{action.pod_uid} cancel {action.execution_id}"
+            self._begin(action.session_uid, topic, lambda: self._cancel(action))
+
+    def _begin(
+        self, session_uid: str, topic: str, talk: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        going = self._tasks.get(session_uid)
         if going is not None:
+            if going[0] == topic and not going[1].done():
+                return
             going[1].cancel()
-        task = asyncio.create_task(self._talk(action), name=f"talk {action.session}")
-        self._tasks[action.session_uid] = (topic, task)
+        task = asyncio.create_task(talk(), name=f"talk {session_uid} {topic}")
+        self._tasks[session_uid] = (topic, task)
 
     def forget_pod(self, pod_uid: str) -> None:
         """The pod is gone. Its containers may go on for a moment: what they say is late."""
@@ -100,18 +117,52 @@ class Conversations:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _talk(self, action: Converse) -> None:
+    async def _cancel(self, action: CancelExecution) -> None:
+        attempt = 0
+        result: Execution | Refused
+        while True:
+            try:
+                answer = await self._client.cancel(
+                    action.ip, action.sandbox_uid, action.execution_id
+                )
+                result = await self._ended(action.ip, action.sandbox_uid, answer)
+            except RuntimeUnavailable:
+                attempt += 1
+                await pause(attempt)
+                continue
+            except RuntimeRefusal as error:
+                result = Refused(error.code, error.detail)
+            except Exception:  # a fault of ours must not leave the session without an answer
+                attempt += 1
+                log.exception("cancellation failed", extra={"session": str(action.session)})
+                await pause(attempt)
+                continue
+            self._bring(action.session, action.session_uid, action.execution_id, result)
+            return
+
+    async def _ended(self, ip: str, sandbox_uid: str, answer: Execution) -> Execution:
         loop = asyncio.get_running_loop()
+        attempt = 0
+        while answer.state is not ExecutionState.FINISHED:
+            begun = loop.time()
+            answer = await self._client.wait(ip, sandbox_uid, answer.id)
+            # Only a runtime that is not well answers a long poll at once with nothing.
+            attempt = attempt + 1 if loop.time() - begun < QUICK_S else 0
+            if attempt and answer.state is not ExecutionState.FINISHED:
+                await pause(attempt)
+        return answer
+
+    async def _talk(self, action: Converse) -> None:
         execution_id = CONFIGURE
         attempt = 0
         while True:
             try:
-                if self._told.get(action.pod_uid) != action.expires_at:
+                if self._told.get(action.pod_uid) != _lifetime(action):
                     # Counted anew: a runtime that could not be reached must not live longer.
                     left_ms = int((action.expires_at - datetime.now(UTC)).total_seconds() * 1000)
                     body = action.configure.model_copy(update={"expires_in_ms": max(1, left_ms)})
                     await self._client.configure(action.ip, action.sandbox_uid, body)
-                    self._told[action.pod_uid] = action.expires_at
+                    self._told[action.pod_uid] = _lifetime(action)
                 if action.execution is None:
                     return
                 execution_id = action.execution.id
@@ -119,14 +170,8 @@ class Conversations:
                     action.ip, action.sandbox_uid, action.execution, self._traceparent(action)
                 )
                 attempt = 0
-                while answer.state is not ExecutionState.FINISHED:
-                    begun = loop.time()
-                    answer = await self._client.wait(action.ip, action.sandbox_uid, execution_id)
-                    # Only a runtime that is not well answers a long poll at once with nothing.
-                    attempt = attempt + 1 if loop.time() - begun < QUICK_S else 0
-                    if attempt and answer.state is not ExecutionState.FINISHED:
-                        await pause(attempt)
-                self._bring(action, execution_id, answer)
+                answer = await self._ended(action.ip, action.sandbox_uid, answer)
+                self._bring(action.session, action.session_uid, execution_id, answer)
                 return
             except RuntimeUnavailable as error:
                 # Whether the pod still lives is the plan's to decide: it cancels this task.
@@ -134,13 +179,20 @@ class Conversations:
                 log.debug("runtime unavailable", extra={"error.message": str(error)})
                 await pause(attempt)
             except RuntimeRefusal as error:
-                self._bring(action, execution_id, Refused(error.code, error.detail))
+                refused = Refused(error.code, error.detail)
+                self._bring(action.session, action.session_uid, execution_id, refused)
                 return
             except Exception:  # a fault of ours must not leave the session without an answer
                 attempt += 1
                 log.exception("conversation failed", extra={"session": str(action.session)})
                 await pause(attempt)
 
-    def _bring(self, action: Converse, execution_id: str, answer: Execution | Refused) -> None:
-        self._results.setdefault(action.session_uid, {})[execution_id] = answer
-        self._answered(action.session)
+    def _bring(
+        self, session: Key, session_uid: str, execution_id: str, answer: Execution | Refused
+    ) -> None:
+        self._results.setdefault(session_uid, {})[execution_id] = answer
+        self._answered(session)
+
+
+def _lifetime(action: Converse) -> tuple[datetime, int | None]:
+    return action.expires_at, action.configure.idle_timeout_ms

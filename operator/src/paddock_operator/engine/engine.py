@@ -13,10 +13,11 @@ from paddock_operator.engine.observing import Observing
 from paddock_operator.engine.performing import Performing, Rejected
 from paddock_operator.engine.queue import KeyQueue
 from paddock_operator.engine.store import Store, key_of
+from paddock_operator.engine.sweep import Sweep
 from paddock_operator.plan.actions import Key, Kind, Plan
 from paddock_operator.plan.sandbox import plan_sandbox
 from paddock_operator.plan.session import plan_session
-from paddock_operator.plan.views import SANDBOX_LABEL, ObjectView
+from paddock_operator.plan.views import SANDBOX_LABEL, ObjectView, parent_of
 from paddock_operator.telemetry import metrics
 
 KINDS: tuple[Kind, ...] = (
@@ -30,7 +31,9 @@ KINDS: tuple[Kind, ...] = (
 FIRST_RESYNC_S = 10.0
 """Closes the gap between our first list and the start of the watches."""
 RESYNC_S = 600.0
-"""The safety net under the watches; jittered by a fifth."""
+"""The safety net under the watches, for each kind on its own; jittered by a fifth."""
+RESYNC_RETRY_S = 60.0
+"""After a list that failed: what vanished unseen should not wait for the next round."""
 CRD_RETRY_S = 2.0
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,7 @@ class Engine:
         self._observing = observing
         self._performing = performing
         self._workers = workers
+        self._sweep = Sweep(api, store, performing)
         self._doubtful: set[Key] = set()
         """Parents to be read again before anything is planned for them: a child was deleted by
         somebody else, most likely because the parent is gone and its event was lost."""
@@ -64,20 +68,29 @@ class Engine:
         key = key_of(kind, obj)
         old = self._store.get(key)
         if deleted:
-            if old is None or not self._store.remove(key, ObjectView(obj).uid):
-                return
-            self._performing.gone(key, ObjectView(old))
-            parent = parent_of(key, ObjectView(old))
-            if parent is not None and self._store.get(parent) is not None:
-                self._doubtful.add(parent)
-            self._doubtful.discard(key)
-            obj = old
-        elif not self._store.put(key, obj):
+            if old is not None and self.removed(key, ObjectView(obj).uid):
+                parent = parent_of(key, ObjectView(old))
+                if parent is not None and self._store.get(parent) is not None:
+                    self._doubtful.add(parent)
             return
-        else:
-            self._performing.seen(key, ObjectView(obj), ObjectView(old) if old else None)
+        if not self._store.put(key, obj):
+            return
+        self._performing.seen(key, ObjectView(obj), ObjectView(old) if old else None)
         for affected in self._observing.affected(key, ObjectView(obj)):
             self._queue.add(affected)
+
+    def removed(self, key: Key, uid: str) -> bool:
+        """The object with this uid is gone, most often by our own hand; False if another has
+        its name, or nothing."""
+        old = self._store.get(key)
+        if old is None or not self._store.remove(key, uid):
+            return False
+        self._performing.gone(key, ObjectView(old))
+        self._queue.drop(key)
+        self._doubtful.discard(key)
+        for affected in self._observing.affected(key, ObjectView(old)):
+            self._queue.add(affected)
+        return True
 
     async def prime(self) -> None:
         """Fill the store before the first decision; waits until the CRDs are there."""
@@ -95,31 +108,40 @@ class Engine:
         """Timers, workers and resyncs, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._queue.run_timers(), name="timers")
-            group.create_task(self._resyncs(), name="resync")
+            for kind in KINDS:
+                group.create_task(self._resyncs(kind), name=f"resync {kind}")
             for number in range(self._workers):
                 group.create_task(self._work(), name=f"worker {number}")
 
-    async def _resyncs(self) -> None:
+    async def _resyncs(self, kind: Kind) -> None:
+        """A task per kind: one that cannot be listed does not keep the others from it."""
         delay = FIRST_RESYNC_S
         while True:
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
             delay = RESYNC_S
             try:
-                await self._resync()
+                await self._list(kind)
             except ClusterError as error:
-                log.warning("resync failed", extra={"error.message": str(error)})
+                delay = RESYNC_RETRY_S
+                log.warning("resync failed", extra={"kind": kind, "error.message": str(error)})
 
     async def _resync(self) -> None:
         for kind in KINDS:
-            labels = SANDBOX_LABEL if kind == "Pod" else ""
-            items, version = await list_all(self._api, kind, labels=labels)
-            there = set()
-            for item in items:
-                there.add(key_of(kind, item))
-                self.observe(kind, item)
-            for key, obj in self._store.of_kind(kind):
-                if key not in there and _not_after(ObjectView(obj).resource_version, version):
-                    self.observe(kind, obj, deleted=True)
+            await self._list(kind)
+
+    async def _list(self, kind: Kind) -> None:
+        """Take in all objects of a kind, and forget those that are there no more."""
+        labels = SANDBOX_LABEL if kind == "Pod" else ""
+        items, version = await list_all(self._api, kind, labels=labels)
+        there = set()
+        for item in items:
+            there.add(key_of(kind, item))
+            self.observe(kind, item)
+        for key, obj in self._store.of_kind(kind):
+            if key not in there and _not_after(ObjectView(obj).resource_version, version):
+                self.observe(kind, obj, deleted=True)
+        if self.primed:  # what owns them is in the store
+            await self._sweep.of_kind(kind)
 
     async def _work(self) -> None:
         while True:
@@ -191,18 +213,6 @@ class Engine:
                 self.observe(key.kind, old, deleted=True)
         except ClusterError as error:
             log.warning("refresh failed", extra={"key": str(key), "error.message": str(error)})
-
-
-def parent_of(key: Key, view: ObjectView) -> Key | None:
-    """The key of the controller, if it is of our kinds."""
-    owner = view.owner
-    if owner is None:
-        return None
-    if key.kind == "Pod" and owner.kind == "Sandbox":
-        return Key("Sandbox", key.namespace, owner.name)
-    if key.kind == "Sandbox" and owner.kind == "AgentSession":
-        return Key("AgentSession", key.namespace, owner.name)
-    return None
 
 
 def _not_after(version: str, snapshot: str) -> bool:

@@ -12,11 +12,11 @@ from paddock_operator.plan.actions import Key
 from paddock_operator.plan.sandbox import SandboxObserved
 from paddock_operator.plan.session_input import SessionObserved
 from paddock_operator.plan.templates import read_template, template_key
-from paddock_operator.plan.views import ObjectView, PodView, get
+from paddock_operator.plan.views import ObjectView, PodView, get, parent_of
 
 
 class Observing:
-    """Reads only."""
+    """Reads, and reserves the workspace uid that a pod may be made with."""
 
     def __init__(
         self,
@@ -55,8 +55,11 @@ class Observing:
         pod = PodView(named) if named is not None else None
         key = template_key(sandbox)
         free_uid = 0
-        if pod is None and not sandbox.status.get("podUid"):
-            free_uid = self._uids.reserve(sandbox.uid, self._live_uids())
+        if pod is None and not sandbox.status.get("podUid") and not sandbox.is_true("Finished"):
+            # One that comes back from a suspension owns the files of its volume.
+            before = sandbox.status.get("workspaceUid")
+            free_uid = before or self._uids.reserve(sandbox.uid, self._live_uids())
+        claimed = self._claimed_by(sandbox)
         return SandboxObserved(
             sandbox=sandbox,
             template=read_template(key, self._store.get(key)),
@@ -64,25 +67,23 @@ class Observing:
             answering=pod is not None and self._prober.is_ready(pod.uid),
             free_uid=free_uid,
             trouble=self._troubles.get(Key("Sandbox", sandbox.namespace, sandbox.name)),
-            claimed=self._claimed(sandbox),
+            claimed=claimed is not None,
+            in_use=claimed is not None and not claimed.is_true("Suspended"),
         )
 
     def affected(self, key: Key, view: ObjectView) -> Iterator[Key]:
         """The keys to reconcile after a change of this object."""
         if key.kind in ("AgentSession", "Sandbox"):
             yield key
-        owner = view.owner
-        if key.kind == "Sandbox" and owner is not None and owner.kind == "AgentSession":
-            yield Key("AgentSession", key.namespace, owner.name)
+        if key.kind == "Sandbox" and (parent := parent_of(key, view)) is not None:
+            yield parent
         if key.kind == "Pod":
             # By name, not by owner: a pod that is not ours may have taken the name.
-            parent = Key("Sandbox", key.namespace, key.name)
-            yield parent
-            sandbox = self._store.get(parent)
-            if sandbox is not None:
-                grandparent = ObjectView(sandbox).owner
-                if grandparent is not None and grandparent.kind == "AgentSession":
-                    yield Key("AgentSession", key.namespace, grandparent.name)
+            named = Key("Sandbox", key.namespace, key.name)
+            yield named
+            sandbox = self._store.get(named)
+            if sandbox is not None and (parent := parent_of(named, ObjectView(sandbox))):
+                yield parent
         if key.kind in ("SandboxTemplate", "ClusterSandboxTemplate"):
             yield from self._waiting_for(key)
 
@@ -93,13 +94,13 @@ class Observing:
                 if not view.is_true("Ready") and template_key(view) == template:
                     yield key
 
-    def _claimed(self, sandbox: ObjectView) -> bool:
-        """Whether its session's status names it: the write that precedes every dispatch."""
-        owner = sandbox.owner
-        if owner is None or owner.kind != "AgentSession":
-            return False
-        session = self._store.get(Key("AgentSession", sandbox.namespace, owner.name))
-        return session is not None and get(session, "status", "sandbox", "uid") == sandbox.uid
+    def _claimed_by(self, sandbox: ObjectView) -> ObjectView | None:
+        """Its session, if that one's status names it: the write that precedes every dispatch."""
+        parent = parent_of(Key("Sandbox", sandbox.namespace, sandbox.name), sandbox)
+        session = self._store.get(parent) if parent is not None else None
+        if session is None or get(session, "status", "sandbox", "uid") != sandbox.uid:
+            return None
+        return ObjectView(session)
 
     def _pod_of(self, sandbox: ObjectView) -> PodView | None:
         """By its one name, and only if this sandbox controls it: anybody can write a reference."""
@@ -111,4 +112,10 @@ class Observing:
         for _, obj in self._store.of_kind("Pod"):
             uid = PodView(obj).workspace_uid
             if uid is not None:
+                yield uid
+        for _, obj in self._store.of_kind("Sandbox"):
+            view = ObjectView(obj)
+            uid = view.status.get("workspaceUid")
+            # One without a pod may come back from a suspension to the files of its volume.
+            if uid is not None and not view.is_true("Finished"):
                 yield uid

@@ -15,6 +15,7 @@ from paddock_operator.engine.troubles import Troubles
 from paddock_operator.engine.uids import UidReservations
 from paddock_operator.plan.actions import (
     Action,
+    CancelExecution,
     Converse,
     Create,
     Delete,
@@ -23,6 +24,7 @@ from paddock_operator.plan.actions import (
     Kind,
     PatchStatus,
     Probe,
+    SetSuspend,
 )
 from paddock_operator.plan.evidence import Trouble
 from paddock_operator.plan.pods import PodSettings
@@ -59,6 +61,7 @@ class Performing:
         recorder: Recorder,
         store: Store,
         observe: Callable[[Kind, Mapping[str, Any]], None],
+        removed: Callable[[Key, str], None],
         prober: Prober,
         conversations: Conversations,
         troubles: Troubles,
@@ -70,6 +73,7 @@ class Performing:
         self._recorder = recorder
         self._store = store
         self._observe = observe
+        self._removed = removed
         self._prober = prober
         self._conversations = conversations
         self._troubles = troubles
@@ -86,18 +90,31 @@ class Performing:
                 await self._patch_status(action)
             case Delete():
                 with _counted("delete", action.key.kind):
-                    await self._writer.delete(action)
-                self._removed(action.key, action.uid)
+                    leaving = await self._writer.delete(action)
+                if leaving is not None:
+                    self._observe(action.key.kind, leaving)
+                else:
+                    self._removed(action.key, action.uid)
+            case SetSuspend():
+                with _counted("patch", action.key.kind):
+                    written = await self._writer.set_suspend(action)
+                self._written(action.key, action.uid, written)
             case Emit():
                 self._recorder.emit(action)
             case Probe():
                 self._prober.ensure(action)
             case Converse():
-                # Its pod may have gone while the write before this was on its way, and another
-                # may be made as long as nothing was sent to this one.
-                pods = self._store.children(action.sandbox_uid, "Pod")
-                if any(ObjectView(pod).uid == action.pod_uid for pod in pods):
+                if self._is_there(action):
                     self._conversations.ensure(action)
+            case CancelExecution():
+                if self._is_there(action):
+                    self._conversations.cancel(action)
+
+    def _is_there(self, action: Converse | CancelExecution) -> bool:
+        """Its pod may have gone while the write before this was on its way, and another may be
+        made as long as nothing was sent to this one."""
+        pods = self._store.children(action.sandbox_uid, "Pod")
+        return any(ObjectView(pod).uid == action.pod_uid for pod in pods)
 
     def seen(self, key: Key, view: ObjectView, old: ObjectView | None) -> None:
         """A version of an object arrived, from a watch, a list or as the answer to a write."""
@@ -107,14 +124,16 @@ class Performing:
             self._telemetry.written(view, old.status)
         if view.is_true("Finished"):
             self._troubles.clear(key)
-            if key.kind == "AgentSession":
-                self._conversations.forget(view.uid)
+            self._conversations.forget(view.uid)
+            if key.kind == "Sandbox":
+                self._uids.abandon(view.uid)  # one made by hand may be kept for ever
+        if key.kind == "Sandbox" and (view.is_true("Finished") or view.is_true("Suspended")):
+            self._forget_pod(str((old or view).status.get("podUid") or ""))
 
     def gone(self, key: Key, view: ObjectView) -> None:
         """An object was deleted: forget what was kept about it."""
         if key.kind == "Pod":
-            self._prober.forget(view.uid)
-            self._conversations.forget_pod(view.uid)
+            self._forget_pod(view.uid)
             if view.owner is not None:
                 self._uids.release(view.owner.uid)
         if key.kind == "Sandbox":
@@ -124,10 +143,20 @@ class Performing:
             self._conversations.forget(view.uid)
         self._troubles.clear(key)
 
-    def _removed(self, key: Key, uid: str) -> None:
-        old = self._store.get(key)
-        if old is not None and self._store.remove(key, uid):
-            self.gone(key, ObjectView(old))
+    def _forget_pod(self, pod_uid: str) -> None:
+        self._prober.forget(pod_uid)
+        self._conversations.forget_pod(pod_uid)
+
+    def _written(self, key: Key, uid: str, written: Mapping[str, Any] | None) -> None:
+        if written is None:
+            self._removed(key, uid)
+        else:
+            self._observe(key.kind, written)
+        known = self._store.get(key)
+        if known is None or ObjectView(known).uid != uid:
+            # Nothing that the plan wants after this write may happen without it. The object may
+            # have gone while the answer was on its way.
+            raise Conflict(f"{key} is gone.")
 
     async def _create(self, key: Key, action: Create) -> None:
         is_pod = action.key.kind == "Pod"
@@ -146,6 +175,8 @@ class Performing:
             if is_pod:
                 self._uids.refused(action.owner_uid)
             raise Rejected(trouble) from error
+        if action.key.kind == "PersistentVolumeClaim":
+            return  # not watched; the pod's create follows
         self._troubles.clear(key)
         self._observe(action.key.kind, created)
         if is_pod:
@@ -154,11 +185,7 @@ class Performing:
     async def _patch_status(self, action: PatchStatus) -> None:
         with _counted("patch", action.key.kind):
             written = await self._writer.patch_status(action)
-        if written is None:
-            # Nothing that the plan wants after this write may happen without it.
-            self._removed(action.key, action.uid)
-            raise Conflict(f"{action.key} is gone.")
-        self._observe(action.key.kind, written)
+        self._written(action.key, action.uid, written)
 
 
 class _counted:

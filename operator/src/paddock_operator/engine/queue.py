@@ -13,6 +13,8 @@ from paddock_operator.plan.actions import Key
 from paddock_operator.telemetry import metrics
 
 BACKOFF_FIRST_S = 0.05
+COMPACT_FROM = 1000
+"""Overtaken timers that are kept without a thought: 100 KiB."""
 BACKOFF_MAX_S = 20.0
 """A user whose quota was raised waits for at most this long."""
 
@@ -50,7 +52,23 @@ class KeyQueue:
             return
         self._due[key] = due
         heapq.heappush(self._delayed, (due, next(self._order), key))
+        self._compact()
         self._wake.set()
+
+    def drop(self, key: Key) -> None:
+        """The key's object is gone: its delays and failures mean nothing any more."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+        self._compact()
+
+    def _compact(self) -> None:
+        """Entries that were overtaken stay in the heap until they are due, an hour for a
+        deadline: when most of it is such, it is built anew."""
+        if len(self._delayed) > 2 * len(self._due) + COMPACT_FROM:
+            self._delayed = [
+                entry for entry in self._delayed if self._due.get(entry[2]) == entry[0]
+            ]
+            heapq.heapify(self._delayed)
 
     def retry(self, key: Key) -> float:
         """Work on this key again after its backoff; returns the delay in seconds."""

@@ -1,7 +1,7 @@
 """What the API server last said, by key, with children found by their controller's uid.
 
 Fed by watches, by our own lists and by the answers to our own writes, in any order: an older
-version of an object never replaces a newer one.
+version of an object never replaces a newer one, and one that was removed never comes back.
 """
 
 from collections import defaultdict
@@ -15,6 +15,9 @@ from paddock_operator.telemetry import metrics
 Json = dict[str, Any]
 
 _INPUTS = frozenset({"steps", "files", "env"})
+TOMBSTONES = 10_000
+"""Uids of removed objects that are remembered: a list page or an answer that was on its way
+while its object went must not bring it back. An answer is at most 15 s late."""
 
 
 class Store:
@@ -23,14 +26,17 @@ class Store:
     def __init__(self) -> None:
         self._objects: defaultdict[Kind, dict[Key, Json]] = defaultdict(dict)
         self._children: defaultdict[str, set[Key]] = defaultdict(set)
+        self._removed: dict[str, None] = {}
 
     def put(self, key: Key, obj: Mapping[str, Any]) -> bool:
         """Take in a version of an object; False if the store knew it or a newer one."""
         old = self.get(key)
-        if old is not None and not _newer(obj, old):
+        if ObjectView(obj).uid in self._removed or (old is not None and not _newer(obj, old)):
             return False
         if old is not None:
             self._forget_child(key, old)
+            if ObjectView(old).uid != ObjectView(obj).uid:
+                self._bury(old)
         slim = _slim(obj)
         self._objects[key.kind][key] = slim
         if (owner := ObjectView(slim).owner) is not None:
@@ -46,6 +52,7 @@ class Store:
             return False
         del self._objects[key.kind][key]
         self._forget_child(key, old)
+        self._bury(old)
         metrics.OBJECTS.labels(key.kind).dec()
         return True
 
@@ -61,6 +68,11 @@ class Store:
     def of_kind(self, kind: Kind) -> Iterator[tuple[Key, Json]]:
         """All objects of a kind."""
         return iter(list(self._objects[kind].items()))
+
+    def _bury(self, obj: Json) -> None:
+        self._removed[ObjectView(obj).uid] = None
+        if len(self._removed) > TOMBSTONES:
+            del self._removed[next(iter(self._removed))]
 
     def _forget_child(self, key: Key, obj: Json) -> None:
         owner = ObjectView(obj).owner

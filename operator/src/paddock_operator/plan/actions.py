@@ -10,7 +10,15 @@ from paddock_api.messages import Configure, ExecutionRequest
 Manifest = Mapping[str, Any]
 """A Kubernetes object as JSON; never changed in place."""
 
-Kind = Literal["AgentSession", "Sandbox", "SandboxTemplate", "ClusterSandboxTemplate", "Pod"]
+Kind = Literal[
+    "AgentSession",
+    "Sandbox",
+    "SandboxTemplate",
+    "ClusterSandboxTemplate",
+    "Pod",
+    "PersistentVolumeClaim",
+]
+"""All that is read or written; claims are not watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,16 @@ class PatchStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SetSuspend:
+    """Write `spec.suspend` of a session's own Sandbox (uid, resourceVersion as read)."""
+
+    key: Key
+    uid: str
+    resource_version: str
+    suspend: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """A Kubernetes Event on the object; best effort, after the status it explains."""
 
@@ -93,7 +111,19 @@ class Converse:
     execution: ExecutionRequest | None = None
 
 
-Action = Create | Delete | PatchStatus | Emit | Probe | Converse
+@dataclass(frozen=True, slots=True)
+class CancelExecution:
+    """Ask the runtime to end this execution; its answer is a result like any other."""
+
+    session: Key
+    session_uid: str
+    sandbox_uid: str
+    pod_uid: str
+    ip: str
+    execution_id: str
+
+
+Action = Create | Delete | PatchStatus | SetSuspend | Emit | Probe | Converse | CancelExecution
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +132,9 @@ class Plan:
 
     actions: tuple[Action, ...] = field(default=())
     requeue_at: datetime | None = None
+
+
+def until(plan: Plan, moment: datetime | None) -> Plan:
+    """The same plan, looked at again no later than this."""
+    due = [when for when in (plan.requeue_at, moment) if when is not None]
+    return Plan(plan.actions, min(due) if due else None)

@@ -5,6 +5,7 @@ pod's own reason. A pod that is merely young proves nothing.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -14,6 +15,9 @@ from paddock_operator.plan.views import PodView
 
 RUNTIME = "runtime"
 WORKSPACE = "workspace"
+LAST_WORDS = timedelta(seconds=2)
+"""How long after a deleted pod's grace its runtime's last words are waited for: the kubelet
+writes the containers' ends into the status before it lets the pod go."""
 RESTARTED_EXIT_CODE = 137
 """The pod's restart rules bring a container back after this code and no other."""
 
@@ -29,6 +33,16 @@ _IMAGE_REASONS = frozenset(
 _START_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
 )
+
+
+_DISRUPTIONS = {
+    "PreemptionByScheduler": (R.PREEMPTED, "made room for a pod of higher priority"),
+    "EvictionByEvictionAPI": (R.EVICTED, "was evicted, most likely by a drain of its node"),
+    "DeletionByTaintManager": (R.NODE_LOST, "was deleted because of a taint of its node"),
+    "DeletionByPodGC": (R.NODE_LOST, "was deleted because its node is gone"),
+    "TerminationByKubelet": (R.NODE_LOST, "was ended by its node"),
+}
+"""Reasons of the condition DisruptionTarget (Kubernetes, Pod Lifecycle, "Disruptions")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +103,12 @@ def pod_trouble(pod: PodView) -> Trouble | None:
     return None
 
 
-def pod_end(pod: PodView) -> PodEnd | None:
+def last_words_until(pod: PodView) -> datetime | None:
+    """Until when a pod that is being deleted may still say how its executions ended."""
+    return pod.deleted_at + LAST_WORDS if pod.deleted_at is not None else None
+
+
+def pod_end(pod: PodView, now: datetime) -> PodEnd | None:
     """How the pod ended, or None while it may still answer."""
     told = _termination_message(pod)
     if told is not None:
@@ -98,24 +117,23 @@ def pod_end(pod: PodView) -> PodEnd | None:
         return told
     if pod.phase == "Failed" or pod.phase == "Succeeded":
         return _ended_phase(pod)
+    if (until := last_words_until(pod)) is not None:
+        # Its runtime has been told to stop: it cancels, answers and leaves its message.
+        return None if pod.container(RUNTIME).running and now < until else _who_asked(pod)
     for name, reason in ((RUNTIME, R.RUNTIME_FAILED), (WORKSPACE, R.WORKSPACE_LOST)):
         ended = pod.container(name).terminated
         if ended is not None and ended.get("exitCode") != RESTARTED_EXIT_CODE:
             return PodEnd(reason, _container_sentence(pod, name))
         if ended is not None and not _restartable(pod, name):
             return PodEnd(_memory_or(ended.get("reason"), reason), _container_sentence(pod, name))
-    return _deleted(pod)
-
-
-def _deleted(pod: PodView) -> PodEnd | None:
-    if not pod.deleting:
-        return None
-    return PodEnd(R.POD_DELETED, f"pod {pod.name} was deleted by somebody else.")
+    return None
 
 
 def _who_asked(pod: PodView) -> PodEnd | None:
     """Who made the node stop a pod whose runtime only knows that it was asked to."""
-    return _pod_reason(pod) or _deleted(pod)
+    if (told := _pod_reason(pod)) is not None or not pod.deleting:
+        return told
+    return PodEnd(R.POD_DELETED, f"pod {pod.name} was deleted by somebody else.")
 
 
 def _restartable(pod: PodView, name: str) -> bool:
@@ -136,7 +154,12 @@ def _pod_reason(pod: PodView) -> PodEnd | None:
         return PodEnd(R.EVICTED, f"pod {pod.name} was evicted: {message}")
     if reason == "DeadlineExceeded":
         return PodEnd(R.DEADLINE_EXCEEDED, f"pod {pod.name} reached its activeDeadlineSeconds.")
-    if reason in ("Preempting", "Preempted", "NodeLost", "NodeShutdown", "Terminated", "Shutdown"):
+    if reason in ("Preempting", "Preempted"):  # by the kubelet: it says TerminationByKubelet too
+        return PodEnd(R.PREEMPTED, f"pod {pod.name} was preempted: {message}")
+    if pod.disruption is not None and pod.disruption[0] in _DISRUPTIONS:
+        known, sentence = _DISRUPTIONS[pod.disruption[0]]
+        return PodEnd(known, f"pod {pod.name} {sentence}: {pod.disruption[1]}")
+    if reason in ("NodeLost", "NodeShutdown", "Terminated", "Shutdown"):
         return PodEnd(R.NODE_LOST, f"pod {pod.name} ended with its node: {reason}: {message}")
     return None
 

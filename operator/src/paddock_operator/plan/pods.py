@@ -22,6 +22,9 @@ RUNTIME_RESOURCES = {
     "limits": {"cpu": "1", "memory": "128Mi", "ephemeral-storage": "768Mi"},
 }
 TERMINATION_GRACE_SECONDS = 5
+NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+"""Tolerated for a minute instead of Kubernetes' five: whoever waits for a session on a node that
+is gone is told sooner, and a kubelet that restarts is back within seconds."""
 DEADLINE_SLACK_SECONDS = 300
 """activeDeadlineSeconds is the backstop behind the runtime's own clock: it must never win."""
 
@@ -43,8 +46,12 @@ def build_pod(
     template: SandboxTemplateSpec,
     settings: PodSettings,
     workspace_uid: int,
+    volume_claim: str | None = None,
 ) -> dict[str, Any]:
-    """The Pod of a sandbox: its name, its controller, two containers, nothing of the user's."""
+    """The Pod of a sandbox: its name, its controller, two containers, nothing of the user's.
+
+    `volume_claim` names the PersistentVolumeClaim of the workspace; None: files go with the pod.
+    """
     told = template.to_settings(sandbox.uid).to_json().decode()
     runtime = _container(
         "runtime",
@@ -76,7 +83,11 @@ def build_pod(
         "workspace",
         template.image or settings.runtime_image,
         ["python3", "-I", "/opt/paddock/bin/workspace.py"],
-        env={"PADDOCK_SETTINGS": told, "PADDOCK_CONTROL_DIR": CONTROL_DIR},
+        env={
+            "PADDOCK_SETTINGS": told,
+            "PADDOCK_CONTROL_DIR": CONTROL_DIR,
+            "PADDOCK_RUNTIME_UID": str(RUNTIME_UID),
+        },
         mounts={"control": CONTROL_DIR, "workspace": "/workspace", "tmp": "/tmp"},  # noqa: S108
         resources=_workspace_resources(template),
         uid=workspace_uid,
@@ -109,9 +120,14 @@ def build_pod(
             "hostPID": False,
             "hostIPC": False,
             "shareProcessNamespace": False,
+            "tolerations": [
+                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}
+                for key in NODE_TAINTS
+            ],
             "securityContext": {
                 "runAsNonRoot": True,
                 "seccompProfile": {"type": "RuntimeDefault"},
+                **(_volume_security(workspace_uid) if volume_claim else {}),
             },
             "containers": [runtime, workspace],
             "volumes": [
@@ -122,7 +138,11 @@ def build_pod(
                 {"name": "runtime-tmp", "emptyDir": {"sizeLimit": "16Mi"}},
                 {
                     "name": "workspace",
-                    "emptyDir": {"sizeLimit": str(_eviction_bytes(template))},
+                    **(
+                        {"persistentVolumeClaim": {"claimName": volume_claim}}
+                        if volume_claim
+                        else {"emptyDir": {"sizeLimit": str(_eviction_bytes(template))}}
+                    ),
                 },
                 {"name": "tmp", "emptyDir": {"sizeLimit": str(_eviction_bytes(template))}},
             ],
@@ -140,6 +160,11 @@ def owner_reference(owner: ObjectView, kind: str) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def _volume_security(workspace_uid: int) -> dict[str, Any]:
+    """The volume's files belong to the workspace's group, whichever driver made it."""
+    return {"fsGroup": workspace_uid, "fsGroupChangePolicy": "OnRootMismatch"}
 
 
 def _eviction_bytes(template: SandboxTemplateSpec) -> int:

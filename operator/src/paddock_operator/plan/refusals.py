@@ -9,12 +9,13 @@ from paddock_api.durations import format_duration
 from paddock_api.session import AgentSessionSpec
 from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan.evidence import Trouble
+from paddock_operator.plan.lifetimes import max_duration_ms
 
 
 def refusal(spec: AgentSessionSpec, template: SandboxTemplateSpec) -> Trouble | None:
     """The first reason why this template cannot run this session."""
     ceiling = template.lifetime.max_duration_limit.ms
-    wanted = max_duration_ms(spec, template)
+    wanted = max_duration_ms(spec.lifetime, template)
     if wanted > ceiling:
         return Trouble(
             R.DURATION_ABOVE_CEILING,
@@ -45,8 +46,3 @@ def refusal(spec: AgentSessionSpec, template: SandboxTemplateSpec) -> Trouble | 
                 f"may live ({format_duration(wanted)}). Lower it or raise lifetime.maxDuration.",
             )
     return None
-
-
-def max_duration_ms(spec: AgentSessionSpec, template: SandboxTemplateSpec) -> int:
-    """The session's life in milliseconds: its own word, else the template's default."""
-    return (spec.lifetime.max_duration or template.lifetime.max_duration).ms

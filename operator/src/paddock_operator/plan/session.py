@@ -13,34 +13,34 @@ from pydantic import ValidationError
 
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.durations import MAX_DURATION_MS
-from paddock_api.messages import Configure, InputFile
-from paddock_api.names import child_name
-from paddock_api.reasons import ExecutionReason
 from paddock_api.session import AgentSessionSpec
-from paddock_operator.plan import session_status, steps
-from paddock_operator.plan.actions import Action, Converse, Create, Emit, Key, Plan
-from paddock_operator.plan.evidence import PodEnd, Trouble, already_told, pod_end
-from paddock_operator.plan.pods import owner_reference
-from paddock_operator.plan.refusals import max_duration_ms, refusal
-from paddock_operator.plan.sandbox import NAME_TAKEN_RETRY
+from paddock_operator.plan import lifetimes, steps
+from paddock_operator.plan.actions import Plan, SetSuspend, until
+from paddock_operator.plan.conditions import Condition
+from paddock_operator.plan.evidence import PodEnd, Trouble, last_words_until
+from paddock_operator.plan.lifetimes import RUNTIME_GRACE
+from paddock_operator.plan.refusals import refusal
 from paddock_operator.plan.session_ends import (
-    RUNTIME_GRACE,
     after_end,
-    close_running,
+    after_its_end,
     finish,
-    never_ready,
-    outcome_of,
     overdue,
-    release,
-    replace_step,
-    session_key,
-    step_events,
+    sandbox_key,
     stored_reason,
 )
-from paddock_operator.plan.session_input import Refused, SessionObserved
+from paddock_operator.plan.session_input import SessionObserved
+from paddock_operator.plan.session_start import (
+    create_sandbox,
+    replacement,
+    sandbox_end,
+    sandbox_trouble,
+    waiting,
+)
 from paddock_operator.plan.session_status import Draft, Outcome
+from paddock_operator.plan.session_suspend import plan_suspended
+from paddock_operator.plan.session_work import named, work
 from paddock_operator.plan.templates import spec_invalid
-from paddock_operator.plan.views import TRACE_ANNOTATION, ObjectView, get, parse_time
+from paddock_operator.plan.views import ObjectView, parse_time
 
 
 def plan_session(seen: SessionObserved, now: datetime) -> Plan:
@@ -49,231 +49,99 @@ def plan_session(seen: SessionObserved, now: datetime) -> Plan:
     if session.deleting:
         return Plan()
     if session.is_true("Finished"):
-        return Plan(release(seen))
-    named = session.status.get("sandbox") or {}
-    used = (str(named.get("name")), str(named["uid"])) if named.get("uid") else None
-    stored = session.status.get("steps") or ()
+        return after_its_end(seen, now)
+    draft = _draft(session)
     try:
         spec = AgentSessionSpec.model_validate(session.spec)
     except ValidationError as error:
-        return _waiting_for_an_upgrade(seen, Draft(session, stored, used), error, now)
-    draft = Draft(session, steps.initial(spec, stored), used)
-    if draft.sandbox is None:
-        if isinstance(seen.template, Trouble):
-            return _without_template(seen, draft, spec, seen.template, now)
-        if (why := refusal(spec, seen.template)) is not None:
-            return finish(seen, draft, Outcome(False, why.reason, why.message, stalled=True), now)
-    expires_at = _expires_at(seen, spec)
-    draft = replace(draft, expires_at=expires_at)
+        return _not_understood(seen, draft, error, now)
+    draft = replace(draft, steps=steps.initial(spec, draft.steps))
+    template = seen.template
+    # Before anything was made, more than the ceiling ends the session: see refusal.
+    ceiling = lifetimes.ceiling_ms(template, seen.pod) if seen.sandbox is not None else None
+    made_with = None if seen.sandbox is None else lifetimes.read_lifetime(seen.sandbox).max_duration
+    default_ms = made_with.ms if made_with is not None else MAX_DURATION_MS
+    if made_with is None and not isinstance(template, Trouble):
+        default_ms = template.lifetime.max_duration.ms
+    expires_at, note = lifetimes.expires_at(session, spec.lifetime, default_ms, ceiling)
+    draft = replace(draft, expires_at=expires_at, note=note)
     sandbox = seen.sandbox
+    if draft.sandbox is None and sandbox is None:
+        if isinstance(template, Trouble):
+            return waiting(seen, draft, template, now)  # GitOps applies in any order
+        if (why := refusal(spec, template)) is not None:
+            return finish(seen, draft, Outcome(False, why.reason, why.message, stalled=True), now)
     if draft.sandbox is not None and (sandbox is None or sandbox.uid != draft.sandbox[1]):
         end = PodEnd(R.SANDBOX_LOST, f"sandbox/{draft.sandbox[0]} is gone.")
         return after_end(seen, draft, spec, end, now)
+    ours = sandbox is not None and sandbox.owned_by(session.uid)
+    if ours and (ended := sandbox_end(seen, now)) is not None:
+        return replacement(seen, draft, ended, now) or after_end(seen, draft, spec, ended, now)
+    if spec.suspend:
+        return plan_suspended(seen, draft, spec, now)
     if sandbox is None:
-        return _create_sandbox(seen, draft, spec, now)
-    if not sandbox.owned_by(session.uid):
+        return create_sandbox(seen, draft, spec, now)
+    if not ours:
         taken = Trouble(
             R.NAME_TAKEN,
             f"sandbox/{sandbox.name} exists and is not this session's. Delete that sandbox.",
         )
-        return _waiting(seen, draft, taken, now)
-    end_seen = _sandbox_end(seen)
-    if end_seen is not None:
-        return after_end(seen, draft, spec, end_seen, now)
-    if not seen.answering:
-        if draft.sandbox is not None:
-            # It was ready before: either this process has not asked yet, or it is restarting.
-            return overdue(seen, draft, spec, now) or Plan(requeue_at=expires_at + RUNTIME_GRACE)
-        return _waiting(seen, draft, _sandbox_trouble(sandbox), now)
-    return _work(seen, draft, spec, now)
+        return waiting(seen, draft, taken, now)
+    return _with_sandbox(seen, sandbox, draft, spec, now)
 
 
-def _work(seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, now: datetime) -> Plan:
-    """The sandbox answers: take in results, dispatch the next step, finish after the last."""
+def _draft(session: ObjectView) -> Draft:
+    """What the stored status says, before anything new is taken in."""
+    named = session.status.get("sandbox") or {}
+    suspension = None
+    if (told := session.condition("Suspended")) is not None:
+        suspension = Condition("Suspended", "False", R.RESUMED, "spec.suspend is false again.")
+        if session.spec.get("suspend") is True:  # as it is until the plan says otherwise
+            suspension = Condition(
+                "Suspended", told["status"], stored_reason(told), str(told.get("message"))
+            )
+    return Draft(
+        session,
+        session.status.get("steps") or (),
+        (str(named.get("name")), str(named["uid"])) if named.get("uid") else None,
+        suspension=suspension,
+        sandboxes_lost=int(session.status.get("sandboxesLost") or 0),
+    )
+
+
+def _not_understood(
+    seen: SessionObserved, draft: Draft, error: ValidationError, now: datetime
+) -> Plan:
+    """A spec of a newer version. What runs goes on; its end is told, step by step or not."""
     session, sandbox = seen.session, seen.sandbox
-    assert sandbox is not None
-    expires_at = draft.expires_at
-    assert expires_at is not None
-    draft = replace(draft, ready=True, sandbox=(sandbox.name, sandbox.uid))
-    statuses = list(draft.steps)
-    events: list[Emit] = []
-    before = steps.progress(spec, statuses)
-    if isinstance(refused := seen.results.get(""), Refused):
-        reason = Outcome(False, R.CONFIGURE_REFUSED, f"{refused.code}: {refused.detail}")
-        return finish(seen, close_running(draft, ExecutionReason.CANCELLED), reason, now)
-    if before.current is not None:
-        answer = seen.results.get(str(before.current.get("executionId")))
-        if isinstance(answer, Refused):
-            message = f"{answer.code}: {answer.detail}"
-            statuses = replace_step(
-                statuses, steps.lost(before.current, ExecutionReason.START_FAILED, message)
-            )
-        elif answer is not None:
-            statuses = replace_step(statuses, steps.finished(before.current, answer))
-        events = step_events(seen, statuses, before.current)
-    draft = replace(draft, steps=statuses)
-    after = steps.progress(spec, statuses)
-    draft = replace(draft, stopped_by=after.stopped_by)
-    if (outcome := outcome_of(draft, after, now)) is not None:
-        return finish(seen, draft, outcome, now, events)
-    if (late := overdue(seen, draft, spec, now)) is not None:
-        return late
-    execution = None
-    if after.next is not None:
-        statuses = replace_step(statuses, steps.running({"name": after.next.name}, session.uid))
-        draft = replace(draft, steps=statuses)
-        execution = after.next.to_request(session.uid)
-    elif after.current is not None:
-        name = after.current["name"]
-        step = next(step for step in spec.steps if step.name == name)
-        execution = step.to_request(session.uid)
-    actions: list[Action] = []
-    if (write := session_status.patch(draft, now)) is not None:
-        actions.append(write)
-        if not session.status.get("readyAt"):
-            took = (now - session.created_at).total_seconds()
-            events.insert(
-                0,
-                Emit(
-                    session_key(session),
-                    session.uid,
-                    "Normal",
-                    "SandboxReady",
-                    f"sandbox/{sandbox.name} answers, {took:.1f} s after creation.",
-                ),
-            )
-    actions += events
-    actions.append(_converse(seen, draft, spec, now, execution))
-    return Plan(tuple(actions), expires_at + RUNTIME_GRACE)
+    if draft.sandbox is not None:
+        end: PodEnd | None = PodEnd(R.SANDBOX_LOST, f"sandbox/{draft.sandbox[0]} is gone.")
+        if sandbox is not None and sandbox.uid == draft.sandbox[1]:
+            end = sandbox_end(seen, now)
+        if end is not None:
+            return finish(seen, draft, Outcome(False, end.reason, end.message), now)
+    stored = parse_time(session.status.get("expiresAt"))
+    expires_at = stored or session.created_at + timedelta(milliseconds=MAX_DURATION_MS)
+    return waiting(seen, replace(draft, expires_at=expires_at), spec_invalid(error), now)
 
 
-def _converse(
+def _with_sandbox(
     seen: SessionObserved,
+    sandbox: ObjectView,
     draft: Draft,
     spec: AgentSessionSpec,
     now: datetime,
-    execution: object,
-) -> Converse:
-    assert seen.pod is not None
-    assert seen.sandbox is not None
-    assert draft.expires_at is not None
-    remaining = max(1, int((draft.expires_at - now).total_seconds() * 1000))
-    return Converse(
-        session=session_key(seen.session),
-        session_uid=seen.session.uid,
-        sandbox_uid=seen.sandbox.uid,
-        pod_uid=seen.pod.uid,
-        ip=seen.pod.ip,
-        configure=Configure(
-            session_uid=seen.session.uid,
-            env=[entry.to_message() for entry in spec.env],
-            files=[InputFile(path=file.path, content=file.content) for file in spec.files],
-            expires_in_ms=remaining,
-        ),
-        expires_at=draft.expires_at,
-        execution=execution,  # type: ignore[arg-type]
-    )
-
-
-def _waiting(seen: SessionObserved, draft: Draft, trouble: Trouble | None, now: datetime) -> Plan:
-    """Not there yet. Quiet unless there is trouble to tell or to take back."""
-    assert draft.expires_at is not None
-    if now >= draft.expires_at:
-        return finish(seen, draft, never_ready(draft, trouble), now)
-    again = draft.expires_at
-    if trouble is not None and trouble.reason is R.NAME_TAKEN:
-        again = min(again, now + NAME_TAKEN_RETRY)
-    told = seen.session.condition("Reconciling") or {}
-    if already_told(told.get("reason"), trouble):
-        return Plan(requeue_at=again)
-    write = session_status.patch(
-        replace(draft, trouble=trouble, starting=seen.sandbox is not None), now
-    )
-    if write is None:
-        return Plan(requeue_at=again)
-    actions: list[Action] = [write]
-    if trouble is not None:
-        session = seen.session
-        actions.append(
-            Emit(session_key(session), session.uid, "Warning", trouble.reason, trouble.message)
-        )
-    return Plan(tuple(actions), again)
-
-
-def _expires_at(seen: SessionObserved, spec: AgentSessionSpec) -> datetime:
-    """The end of its life. A running session keeps the one it was given if its template has
-    gone, or if an edit asks for more than the template's ceiling: that is never clamped."""
-    session, template = seen.session, seen.template
-    stored = parse_time(session.status.get("expiresAt"))
-    if isinstance(template, Trouble):
-        return stored or session.created_at
-    wanted_ms = max_duration_ms(spec, template)
-    if stored is not None and wanted_ms > template.lifetime.max_duration_limit.ms:
-        return stored
-    return session.created_at + timedelta(milliseconds=wanted_ms)
-
-
-def _without_template(
-    seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, trouble: Trouble, now: datetime
 ) -> Plan:
-    """The template may still come: GitOps applies in any order."""
-    life_ms = spec.lifetime.max_duration.ms if spec.lifetime.max_duration else MAX_DURATION_MS
-    expires_at = seen.session.created_at + timedelta(milliseconds=life_ms)
-    return _waiting(seen, replace(draft, expires_at=expires_at), trouble, now)
-
-
-def _waiting_for_an_upgrade(
-    seen: SessionObserved, draft: Draft, error: ValidationError, now: datetime
-) -> Plan:
-    expires_at = seen.session.created_at + timedelta(milliseconds=MAX_DURATION_MS)
-    return _waiting(seen, replace(draft, expires_at=expires_at), spec_invalid(error), now)
-
-
-def _create_sandbox(
-    seen: SessionObserved, draft: Draft, spec: AgentSessionSpec, now: datetime
-) -> Plan:
-    session = seen.session
     assert draft.expires_at is not None
-    if now >= draft.expires_at:
-        return _waiting(seen, draft, seen.trouble, now)
-    name = child_name(session.name, session.uid)
-    metadata: dict[str, object] = {
-        "name": name,
-        "namespace": session.namespace,
-        "labels": {"app.kubernetes.io/managed-by": "paddock"},
-        "ownerReferences": [owner_reference(session, "AgentSession")],
-    }
-    context = get(session.obj, "metadata", "annotations", TRACE_ANNOTATION)
-    if isinstance(context, str):
-        metadata["annotations"] = {TRACE_ANNOTATION: context}
-    manifest = {
-        "apiVersion": "paddock.dev/v1alpha1",
-        "kind": "Sandbox",
-        "metadata": metadata,
-        "spec": {"templateRef": dict(session.spec.get("templateRef") or {})},
-    }
-    create = Create(Key("Sandbox", session.namespace, name), session.uid, manifest)
-    reported: tuple[Action, ...] = ()
-    if seen.trouble is not None:
-        reported = _waiting(seen, draft, seen.trouble, now).actions
-    return Plan((*reported, create), draft.expires_at)
-
-
-def _sandbox_end(seen: SessionObserved) -> PodEnd | None:
-    """Proof that the sandbox is over: its own Finished condition, its pod, its deletion."""
-    sandbox = seen.sandbox
-    assert sandbox is not None
-    if seen.pod is not None and (end := pod_end(seen.pod)) is not None:
-        return end
-    if (finished := sandbox.condition("Finished")) and finished.get("status") == "True":
-        return PodEnd(stored_reason(finished), str(finished.get("message")))
-    if sandbox.deleting:
-        return PodEnd(R.SANDBOX_LOST, f"sandbox/{sandbox.name} was deleted by somebody else.")
-    return None
-
-
-def _sandbox_trouble(sandbox: ObjectView) -> Trouble | None:
-    ready = sandbox.condition("Ready")
-    if ready is None or ready.get("status") != "False":
-        return None
-    return Trouble(stored_reason(ready), str(ready.get("message")))
+    if sandbox.spec.get("suspend") is True:
+        key, uid, version = sandbox_key(sandbox), sandbox.uid, sandbox.resource_version
+        return Plan((SetSuspend(key, uid, version, suspend=False),), draft.expires_at)
+    leaving = seen.pod.deleting if seen.pod is not None else False
+    if seen.answering and named(sandbox, seen.pod) and not (leaving and draft.sandbox is None):
+        return work(seen, sandbox, draft, spec, now)
+    if not seen.session.is_true("SandboxReady"):
+        return waiting(seen, draft, sandbox_trouble(sandbox), now)
+    # It was ready before: either this process has not asked yet, or it is restarting.
+    late = overdue(seen, draft, spec, now)
+    quiet = Plan(requeue_at=draft.expires_at + RUNTIME_GRACE)
+    return late or until(quiet, last_words_until(seen.pod) if seen.pod is not None else None)

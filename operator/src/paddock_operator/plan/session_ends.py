@@ -12,18 +12,16 @@ from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import session_status, steps
 from paddock_operator.plan.actions import Action, Delete, Emit, Key, Plan
 from paddock_operator.plan.evidence import PodEnd, Trouble
-from paddock_operator.plan.session_input import SessionObserved
+from paddock_operator.plan.lifetimes import RUNTIME_GRACE, ttl_ends_at
+from paddock_operator.plan.session_input import Refused, SessionObserved
 from paddock_operator.plan.session_status import Draft, Outcome
 from paddock_operator.plan.steps import StepStatus
-from paddock_operator.plan.views import ObjectView
+from paddock_operator.plan.views import ObjectView, parse_time
 
-RUNTIME_GRACE = timedelta(seconds=15)
-"""How long after expiresAt the operator leaves the end to the runtime's own clock: its grace
-for a last answer, the kubelet's status and a watch. After that it deletes the sandbox itself."""
 DEADLINE_SLACK = timedelta(seconds=2)
 """An end this close to expiresAt was brought by the deadline: creationTimestamp has whole
 seconds, and the runtime counts from when it was told."""
-_WITH_THE_SANDBOX = frozenset(
+WITH_THE_SANDBOX = frozenset(
     {
         ExecutionReason.CANCELLED,
         ExecutionReason.SANDBOX_LOST,
@@ -91,8 +89,10 @@ def after_end(
     expired = draft.expires_at is not None and now >= draft.expires_at - DEADLINE_SLACK
     said = outcome_of(draft, after, now)
     stopped = after.stopped_by
-    if said is not None and (stopped is None or stopped.get("reason") not in _WITH_THE_SANDBOX):
+    if said is not None and (stopped is None or stopped.get("reason") not in WITH_THE_SANDBOX):
         outcome = said
+    elif end.reason is R.IDLE and not draft.steps:
+        outcome = Outcome(None, R.IDLE, end.message)
     elif end.reason is R.DEADLINE_EXCEEDED or (end.reason is R.SANDBOX_LOST and expired):
         outcome = deadline(draft)
     else:
@@ -142,22 +142,30 @@ def finish(
     return Plan((write, *events, told, *release(seen)))
 
 
+def after_its_end(seen: SessionObserved, now: datetime) -> Plan:
+    """The sandbox goes; the session follows after its ttl."""
+    session = seen.session
+    due = ttl_ends_at(session, parse_time(session.status.get("finishedAt")))
+    if due is not None and now >= due:
+        return Plan((*release(seen), Delete(session_key(session), session.uid)))
+    return Plan(release(seen), due)
+
+
+def collected(seen: SessionObserved, current: StepStatus) -> StepStatus | None:
+    """The running step with what its runtime answered to this process."""
+    answer = seen.results.get(str(current.get("executionId")))
+    if isinstance(answer, Refused):
+        message = f"{answer.code}: {answer.detail}"
+        return steps.lost(current, ExecutionReason.START_FAILED, message)
+    return steps.finished(current, answer) if answer is not None else None
+
+
 def release(seen: SessionObserved) -> tuple[Action, ...]:
     """Delete our sandbox: its results are in status, or the session ended without it."""
     sandbox = seen.sandbox
     if sandbox is None or sandbox.deleting or not sandbox.owned_by(seen.session.uid):
         return ()
-    return (Delete(Key("Sandbox", sandbox.namespace, sandbox.name), sandbox.uid),)
-
-
-def close_running(draft: Draft, reason: ExecutionReason) -> Draft:
-    closed = [
-        steps.lost(step, reason, "the sandbox could not be configured.")
-        if step.get("state") == "Running"
-        else step
-        for step in draft.steps
-    ]
-    return replace(draft, steps=closed)
+    return (Delete(sandbox_key(sandbox), sandbox.uid),)
 
 
 def replace_step(statuses: Sequence[StepStatus], new: StepStatus) -> list[StepStatus]:
@@ -192,6 +200,10 @@ def stored_reason(condition: Mapping[str, object]) -> R:
         return R(str(condition.get("reason")))
     except ValueError:
         return R.SANDBOX_LOST
+
+
+def sandbox_key(sandbox: ObjectView) -> Key:
+    return Key("Sandbox", sandbox.namespace, sandbox.name)
 
 
 def session_key(session: ObjectView) -> Key:

@@ -27,8 +27,8 @@ class SessionObserved:
     """Whatever has our child's name, whoever owns it."""
     pod: PodView | None
     """The pod whose controller is that sandbox."""
-    answering: bool | None
-    """Whether the runtime has answered /readyz to this process; None: not asked yet."""
+    answering: bool
+    """Whether the runtime of exactly this pod has answered /readyz to this process."""
     results: Mapping[str, Execution | Refused]
     """What runtimes answered to this process, by execution id ('' = configure refused)."""
     trouble: Trouble | None = None

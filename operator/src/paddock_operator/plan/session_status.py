@@ -7,6 +7,7 @@ from typing import Any
 
 from paddock_api.base import format_time
 from paddock_api.conditions import ConditionReason as R
+from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_operator.plan import steps as step_rules
 from paddock_operator.plan.actions import Key, PatchStatus
 from paddock_operator.plan.conditions import Condition, merge
@@ -40,14 +41,30 @@ class Draft:
     trouble: Trouble | None = None
     outcome: Outcome | None = None
     stopped_by: StepStatus | None = None
+    suspension: Condition | None = None
+    """What the condition Suspended says; True: it has no pod."""
+    sandboxes_lost: int = 0
+    note: str = ""
+    """What else is to be known while it is ready."""
+
+    @property
+    def suspended(self) -> bool:
+        """It has no pod because its spec says so."""
+        return self.suspension is not None and self.suspension.status == "True"
 
     def end(self, outcome: Outcome) -> "Draft":
-        """The same draft with the session ended; steps that never ran are Skipped."""
-        closed = [
-            step if step_rules.is_finished(step) else step_rules.skipped(step)
-            for step in self.steps
-        ]
+        """The same draft with the session ended. Steps that never ran are Skipped, one that
+        may still be running ends with the session."""
+        closed = [_closed(step, outcome) for step in self.steps]
         return replace(self, outcome=outcome, steps=closed)
+
+
+def _closed(step: StepStatus, outcome: Outcome) -> StepStatus:
+    if step_rules.is_finished(step):
+        return step
+    if step.get("state") == ExecutionState.RUNNING:
+        return step_rules.lost(step, ExecutionReason.CANCELLED, outcome.message)
+    return step_rules.skipped(step)
 
 
 def patch(draft: Draft, now: datetime) -> PatchStatus | None:
@@ -84,6 +101,8 @@ def build(draft: Draft, now: datetime) -> dict[str, Any]:
         status["sandbox"] = {"name": name, "uid": uid, "launch": "Cold"}
     if draft.expires_at is not None:
         status["expiresAt"] = format_time(draft.expires_at)
+    if draft.sandboxes_lost:
+        status["sandboxesLost"] = draft.sandboxes_lost
     if old.get("readyAt") or draft.ready:
         status["readyAt"] = old.get("readyAt") or format_time(now)
     if draft.steps:
@@ -106,6 +125,8 @@ def phase(draft: Draft) -> str:
     """One word for people, derived from the rest."""
     if draft.outcome is not None:
         return {True: "Succeeded", False: "Failed", None: "Expired"}[draft.outcome.succeeded]
+    if draft.suspended:
+        return "Suspended"
     if not draft.ready:
         return "Starting" if draft.starting else "Pending"
     return "Running" if draft.steps else "Ready"
@@ -132,15 +153,26 @@ def conditions(draft: Draft) -> list[Condition]:
             finished,
             Condition("Complete", "True", outcome.reason, outcome.message),
         ]
+    suspension = [draft.suspension] if draft.suspension is not None else []
+    if draft.suspended:
+        message = draft.suspension.message if draft.suspension else ""
+        return [
+            Condition("Ready", "False", R.SUSPENDED, message),
+            Condition("SandboxReady", "False", R.SUSPENDED, message),
+            *suspension,
+        ]
     if draft.ready:
         name = draft.sandbox[0] if draft.sandbox else ""
+        message = f"sandbox/{name} answers. {draft.note}".strip()
         return [
-            Condition("Ready", "True", R.ANSWERING, f"sandbox/{name} answers."),
+            Condition("Ready", "True", R.ANSWERING, message),
             Condition("SandboxReady", "True", R.ANSWERING, f"sandbox/{name} answers."),
+            *suspension,
         ]
     trouble = draft.trouble or Trouble(R.STARTING, "the sandbox is starting.")
     return [
         Condition("Ready", "Unknown", trouble.reason, trouble.message),
         Condition("Reconciling", "True", trouble.reason, trouble.message),
         Condition("SandboxReady", "False", trouble.reason, trouble.message),
+        *suspension,
     ]

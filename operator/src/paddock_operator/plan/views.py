@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from paddock_operator.plan.actions import Key
+
 Json = Mapping[str, Any]
 
 SANDBOX_LABEL = "paddock.dev/sandbox"
@@ -48,6 +50,12 @@ class Owner:
     kind: str
     name: str
     uid: str
+    api_version: str
+
+    @property
+    def ours(self) -> bool:
+        """Of our API group: others have a kind Sandbox as well."""
+        return self.api_version.startswith("paddock.dev/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +100,18 @@ class ObjectView:
         return get(self.obj, "metadata", "deletionTimestamp") is not None
 
     @property
+    def deleted_at(self) -> datetime | None:
+        """For a pod the moment at which its grace is over; None while nobody wants it gone."""
+        return parse_time(get(self.obj, "metadata", "deletionTimestamp"))
+
+    @property
     def owner(self) -> Owner | None:
         """The one ownerReference with controller=true."""
         for ref in get(self.obj, "metadata", "ownerReferences") or ():
             if ref.get("controller"):
-                return Owner(ref.get("kind", ""), ref.get("name", ""), ref.get("uid", ""))
+                return Owner(
+                    *(str(ref.get(name) or "") for name in ("kind", "name", "uid", "apiVersion"))
+                )
         return None
 
     @property
@@ -191,6 +206,23 @@ class PodView(ObjectView):
         return None
 
     @property
+    def disruption(self) -> tuple[str, str] | None:
+        """Reason and message of the condition DisruptionTarget: who in the cluster ended it."""
+        condition = self.condition("DisruptionTarget")
+        if condition and condition.get("status") == "True":
+            return str(condition.get("reason") or ""), str(condition.get("message") or "")
+        return None
+
+    @property
+    def volume_claim(self) -> str | None:
+        """Name of the PersistentVolumeClaim that holds the workspace."""
+        for volume in self.spec.get("volumes") or ():
+            if volume.get("name") == "workspace":
+                claim = get(volume, "persistentVolumeClaim", "claimName")
+                return claim if isinstance(claim, str) else None
+        return None
+
+    @property
     def workspace_uid(self) -> int | None:
         """The user id that the pod's workspace runs as."""
         for container in self.spec.get("containers") or ():
@@ -198,6 +230,24 @@ class PodView(ObjectView):
                 uid = get(container, "securityContext", "runAsUser")
                 return int(uid) if isinstance(uid, int) else None
         return None
+
+
+def is_of_a_session(sandbox: ObjectView) -> bool:
+    """Whether a session controls it; whatever else may (a workflow, nothing) did it by hand."""
+    owner = sandbox.owner
+    return owner is not None and owner.ours and owner.kind == "AgentSession"
+
+
+def parent_of(key: Key, view: ObjectView) -> Key | None:
+    """The key of the controller, if it is of our kinds."""
+    owner = view.owner
+    if owner is None or not owner.ours:
+        return None
+    if key.kind == "Pod" and owner.kind == "Sandbox":
+        return Key("Sandbox", key.namespace, owner.name)
+    if key.kind == "Sandbox" and owner.kind == "AgentSession":
+        return Key("AgentSession", key.namespace, owner.name)
+    return None
 
 
 def trace_context(view: ObjectView) -> str | None:
