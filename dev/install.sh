@@ -33,6 +33,7 @@ begun=$SECONDS
 python3 cluster load "${tar[operator]}" "${tar[runtime]}"
 kubectl get namespace "$namespace" > /dev/null 2>&1 || kubectl create namespace "$namespace"
 kubectl label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted > /dev/null
+# One replica: the end-to-end tests kill the operator, and a second one would take over what they look at.
 helm upgrade --install paddock charts/paddock -n "$namespace" --wait --timeout 2m --description "inputs $want" \
-  --set-string "$(image operator),$(image runtime)" > /dev/null
+  --set operator.replicas=1 --set-string "$(image operator),$(image runtime)" > /dev/null
 echo "── install: ok, $((SECONDS - begun)) s"

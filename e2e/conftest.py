@@ -20,7 +20,7 @@ from e2e.namespaces import Namespaces
 
 ORDER = ("test_checkov", "test_examples", "test_reading", "test_pods")
 """These share one run of all examples. Whoever stops the operator comes last, see LAST."""
-LAST = ("test_restart", "test_crash")
+LAST = ("test_restart", "test_ha", "test_crash")
 _world: dict[str, Any] = {}
 """What the failure report looks at: fixtures that are up."""
 

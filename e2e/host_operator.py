@@ -34,6 +34,8 @@ class HostOperator:
             "HOME": str(log.parent),
             "KUBECONFIG": str(kubeconfig),
             "PADDOCK_NAMESPACE": paddock.namespace,
+            # All its lives are one pod's: each takes the lease of the one before at once.
+            "PADDOCK_POD_UID": "host",
             "PADDOCK_HTTP_PORT": "0",
             **{
                 name: paddock.environment[name] for name in PASSED_ON if name in paddock.environment

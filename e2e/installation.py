@@ -8,9 +8,14 @@ from typing import Any
 
 import pykube
 from e2e.kube import Json, Kube, until
+from pykube.objects import NamespacedAPIObject
 
 SELECTOR = "app.kubernetes.io/part-of=paddock,app.kubernetes.io/component=operator"
 NAMESPACE = os.environ.get("PADDOCK_E2E_NAMESPACE", "paddock-system")
+
+
+class Lease(NamespacedAPIObject):  # type: ignore[misc]  # pykube has no types
+    version, endpoint, kind = "coordination.k8s.io/v1", "leases", "Lease"
 
 
 @dataclass
@@ -48,15 +53,28 @@ class Paddock:
         )
         self.until_ready(replicas)
 
+    def lease(self) -> Json:
+        """The spec of the lease that says who leads, {} before there is one."""
+        found = self.kube.find(Lease, "paddock-operator", self.namespace)
+        return found["spec"] if found else {}
+
+    def leader(self) -> str | None:
+        """The name of the pod that leads; None if none of the pods does."""
+        holder = self.lease().get("holderIdentity") or ""
+        names = {f"{p['metadata']['name']}_{p['metadata']['uid']}": p for p in self.pods()}
+        return str(names[holder]["metadata"]["name"]) if holder in names else None
+
     def until_ready(self, replicas: int = 1, timeout: float = 90) -> None:
-        """So many pods, all of them ready, none going."""
+        """So many pods, all of them ready, none going, and one of them leads."""
 
         def look() -> bool:
             pods = self.pods()
-            return len(pods) == replicas and all(_is_ready(pod) for pod in pods)
+            settled = len(pods) == replicas and all(_is_ready(pod) for pod in pods)
+            return settled and (not replicas or self.leader() is not None)
 
         def last() -> str:
-            return self.kube.kubectl("get", "pods", namespace=self.namespace).stdout
+            pods = self.kube.kubectl("get", "pods", namespace=self.namespace).stdout
+            return f"{pods}{self.lease()}"
 
         until(look, f"{replicas} ready pods of {self.deployment}", timeout, last)
 

@@ -43,6 +43,7 @@ def test_an_old_kubernetes_is_refused(helm: Helm) -> None:
         "operator.imagePolicy=x",
         "operator.image.digest=latest",
         "operator.logLevel=verbose",
+        "operator.replicas=0",
         "operator.httpPort=80",
         "operator.otlpEndpoint=collector:4318",
         "operator.extraEnv[0].valu=x",
@@ -111,8 +112,9 @@ def test_crds_can_be_left_out_and_annotated(helm: Helm) -> None:
 
 def test_environment_is_what_the_operator_reads(rendered: list[Manifest]) -> None:
     found = environment(rendered)
-    field = found.pop("PADDOCK_NAMESPACE")["valueFrom"]["fieldRef"]["fieldPath"]
-    assert field == "metadata.namespace"
+    fields = {"PADDOCK_NAMESPACE": "metadata.namespace", "PADDOCK_POD_UID": "metadata.uid"}
+    for name, path in fields.items():
+        assert found.pop(name)["valueFrom"] == {"fieldRef": {"fieldPath": path}}
     assert {name: entry["value"] for name, entry in found.items()} == {
         "PADDOCK_RUNTIME_IMAGE": "localhost/paddock-runtime:0.1.0",
         "PADDOCK_IMAGE_PULL_POLICY": "IfNotPresent",
@@ -141,12 +143,33 @@ def test_traces_and_more_variables(helm: Helm) -> None:
 
 def test_probes_ask_the_named_port(rendered: list[Manifest]) -> None:
     deployment = only(rendered, "Deployment")
-    assert deployment["spec"]["replicas"] == 1
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert [(p["name"], p["containerPort"]) for p in container["ports"]] == [("http", 8080)]
     for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
         assert container[probe]["httpGet"] == {"path": path, "port": "http"}
+
+
+def test_two_replicas_that_are_replaced_one_by_one_and_spread(rendered: list[Manifest]) -> None:
+    spec = only(rendered, "Deployment")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+    }
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert spread["labelSelector"] == spec["selector"]
+
+
+def test_a_budget_for_disruptions_where_there_is_somebody_to_take_over(
+    helm: Helm, rendered: list[Manifest]
+) -> None:
+    budget = only(rendered, "PodDisruptionBudget")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"] == only(rendered, "Deployment")["spec"]["selector"]
+    alone = helm.render(*settings(operator__replicas="1"))
+    assert only(alone, "Deployment")["spec"]["replicas"] == 1
+    assert not of_kind(alone, "PodDisruptionBudget")
 
 
 def test_images_by_tag_digest_and_mirror(helm: Helm) -> None:

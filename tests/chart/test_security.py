@@ -100,19 +100,24 @@ def test_the_operator_may_do_exactly_this(rendered: list[Manifest]) -> None:
     read = ("get", "list", "watch")
     ours = "paddock.dev"
     expected = {
-        *product([ours], ["agentsessions", "sandboxtemplates", "clustersandboxtemplates"], read),
-        *product([ours], ["sandboxes"], (*read, "create", "delete")),
+        *product([ours], ["sandboxtemplates", "clustersandboxtemplates"], read),
+        *product([ours], ["agentsessions"], (*read, "delete")),
+        *product([ours], ["sandboxes"], (*read, "create", "delete", "patch")),
         *product([ours], ["agentsessions/status", "sandboxes/status"], ("get", "update", "patch")),
         *product([ours], ["agentsessions/finalizers", "sandboxes/finalizers"], ["update"]),
         *product([""], ["pods"], (*read, "create", "delete")),
+        *product([""], ["persistentvolumeclaims"], ("get", "create")),
         *product(["", "events.k8s.io"], ["events"], ("create", "patch")),
     }
     assert grants(role) == {(*grant, "") for grant in expected}
-    secret = only(rendered, "Role", "paddock-operator")
-    assert grants(secret) == {
+    own_namespace = only(rendered, "Role", "paddock-operator")
+    assert grants(own_namespace) == {
         ("", "secrets", "create", ""),
         ("", "secrets", "get", "paddock-signing"),
         ("", "secrets", "update", "paddock-signing"),
+        ("coordination.k8s.io", "leases", "create", ""),
+        ("coordination.k8s.io", "leases", "get", "paddock-operator"),
+        ("coordination.k8s.io", "leases", "update", "paddock-operator"),
     }
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import signal
 import sys
+import uuid
 from collections.abc import Coroutine
 from typing import Any
 
@@ -13,6 +14,7 @@ from paddock_operator import kopf_bridge
 from paddock_operator.cluster.client import Api, KubeApi, server_minor
 from paddock_operator.cluster.crash import CrashingApi
 from paddock_operator.cluster.errors import ClusterError
+from paddock_operator.cluster.lease import Elector, Fenced, Timing
 from paddock_operator.cluster.recorder import Recorder
 from paddock_operator.cluster.signing import load_or_create
 from paddock_operator.engine.build import build
@@ -41,20 +43,54 @@ def main() -> None:
     try:
         asyncio.run(run(settings))
     except (ClusterError, OSError) as error:
-        log.error("cannot go on", extra={"error.message": str(error)})
+        log.error(
+            "cannot go on",
+            extra={"error.type": type(error).__name__, "error.message": str(error)},
+        )
         sys.exit(1)
 
 
 async def run(settings: Settings) -> None:
-    """One life of the operator; returns after SIGTERM, raises when a part of it fails."""
-    stop, watching = asyncio.Event(), asyncio.Event()
+    """One life of the operator: stands by, leads, returns after SIGTERM.
+
+    Raises when a part of it fails, LeaseLost when another process may lead from now on. All work
+    has stopped by then; the lease is given back last.
+    """
+    stop = asyncio.Event()
     _stop_on_signals(stop)
     async with contextlib.AsyncExitStack() as closing:
         kube = await KubeApi.connect(settings.kubeconfig)
         closing.push_async_callback(kube.close)
-        api: Api = kube
+        elector = Elector(
+            kube,
+            settings.namespace,
+            f"{settings.instance}_{settings.pod_uid or uuid.uuid4()}",
+            Timing(settings.lease_duration_s),
+        )
+        health = HealthServer(
+            alive=lambda: (True, "ok"),
+            ready=lambda: (True, f"ok: standby, {elector.holder or 'nobody'} leads"),
+        )
+        closing.push_async_callback(health.close)
+        port = await health.start(settings.http_port)
+        log.info("started", extra={"http_port": port, "runtime_image": settings.runtime_image})
+        closing.push_async_callback(elector.release)
+        await _until(stop, elector.acquire())
+        if not stop.is_set():
+            await _until(stop, elector.hold(), _lead(settings, kube, elector, health, stop))
+    log.info("stopped")
+
+
+async def _lead(
+    settings: Settings, kube: KubeApi, elector: Elector, health: HealthServer, stop: asyncio.Event
+) -> None:
+    """All the work, until cancelled or told to stop."""
+    async with contextlib.AsyncExitStack() as closing:
+        api: Api = Fenced(kube, elector.leads)
         if settings.crash_after_write is not None:
-            api = CrashingApi(kube, settings.crash_after_write)
+            api = CrashingApi(api, settings.crash_after_write)
+        watching = asyncio.Event()
+        health.ready = lambda: (False, "leader, nothing listed yet")
         keys = await load_or_create(api, settings.namespace)
         runtime = RuntimeClient(TokenIssuer(keys.current))
         closing.push_async_callback(runtime.close)
@@ -74,18 +110,16 @@ async def run(settings: Settings) -> None:
             export=_exporter(closing),
         )
         closing.push_async_callback(parts.close)
-        health = HealthServer(
-            alive=lambda: "",
-            ready=lambda: "" if parts.engine.primed and watching.is_set() else "not listed yet",
-        )
-        closing.push_async_callback(health.close)
-        port = await health.start(settings.http_port)
-        log.info("started", extra={"http_port": port, "runtime_image": settings.runtime_image})
-        await _until(stop, parts.engine.prime())
-        if not stop.is_set():
-            watch = kopf_bridge.run(parts.engine.observe, kube.credentials, watching)
-            await _until(stop, parts.engine.run(), recorder.run(), watch, _rearm(stop, watching))
-    log.info("stopped")
+        await parts.engine.prime()
+        watches = kopf_bridge.Watches()
+        health.alive = lambda: _well(watches.silent(), "ok: leader")
+        health.ready = lambda: _well("" if watching.is_set() else "not watching yet", "ok: leader")
+        watch = kopf_bridge.run(parts.engine.observe, kube.credentials, watching, watches)
+        await _until(stop, parts.engine.run(), recorder.run(), watch)
+
+
+def _well(why_not: str, well: str) -> tuple[bool, str]:
+    return (False, why_not) if why_not else (True, well)
 
 
 def _exporter(closing: contextlib.AsyncExitStack) -> Export | None:
@@ -102,17 +136,6 @@ def _exporter(closing: contextlib.AsyncExitStack) -> Export | None:
 def _stop_on_signals(stop: asyncio.Event) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-
-
-async def _rearm(stop: asyncio.Event, watching: asyncio.Event) -> None:
-    """Take the signals back, which kopf takes over when it starts.
-
-    Kopf's own way out waits five seconds for every task it did not start, which are ours;
-    cancelled from here it ends at once.
-    """
-    await watching.wait()
-    _stop_on_signals(stop)
-    await stop.wait()
 
 
 async def _until(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:

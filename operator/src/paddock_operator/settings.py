@@ -18,7 +18,8 @@ class Settings:
     runtime_image: str
     """PADDOCK_RUNTIME_IMAGE: of the runtime container, and of workspaces without an image."""
     sandbox_uid_base: int = 200_000
-    """PADDOCK_SANDBOX_UID_BASE: workspaces run as this uid plus the lowest free number."""
+    """PADDOCK_SANDBOX_UID_BASE: workspaces run as this uid plus the lowest free number. From 65536
+    on: below are people, daemons, and the runtime container itself (65531)."""
     http_port: int = 8080
     """PADDOCK_HTTP_PORT: /metrics, /livez, /readyz."""
     log_level: str = "INFO"
@@ -33,6 +34,12 @@ class Settings:
     """PADDOCK_CRASH_AFTER_WRITE: for the crash tests only."""
     instance: str = "paddock-operator"
     """HOSTNAME: the reporting instance of Events."""
+    pod_uid: str | None = None
+    """PADDOCK_POD_UID: makes the identity in the lease. A container that is restarted in its pod
+    takes its own lease back at once; unset, every process is somebody else."""
+    lease_duration_s: int = 15
+    """PADDOCK_LEASE_DURATION_S: so long after a leader died without a word another takes over;
+    a leader that cannot renew stops after two thirds of it."""
 
 
 def from_env(env: Mapping[str, str] = os.environ) -> Settings:
@@ -42,7 +49,7 @@ def from_env(env: Mapping[str, str] = os.environ) -> Settings:
         runtime_image=_required(
             env, "PADDOCK_RUNTIME_IMAGE", "an image reference such as registry/paddock-runtime:1"
         ),
-        sandbox_uid_base=_number(env, "PADDOCK_SANDBOX_UID_BASE", 200_000, 1000, 2**31 - 100_000),
+        sandbox_uid_base=_number(env, "PADDOCK_SANDBOX_UID_BASE", 200_000, 65_536, 2**31 - 100_000),
         http_port=_number(env, "PADDOCK_HTTP_PORT", 8080, 0, 65535),
         log_level=_choice(env, "PADDOCK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         image_pull_policy=_choice(
@@ -52,6 +59,8 @@ def from_env(env: Mapping[str, str] = os.environ) -> Settings:
         kubeconfig=env.get("KUBECONFIG") or None,
         crash_after_write=_number(env, "PADDOCK_CRASH_AFTER_WRITE", 0, 0, 10**6) or None,
         instance=env.get("HOSTNAME") or "paddock-operator",
+        pod_uid=env.get("PADDOCK_POD_UID") or None,
+        lease_duration_s=_number(env, "PADDOCK_LEASE_DURATION_S", 15, 3, 300),
     )
 
 

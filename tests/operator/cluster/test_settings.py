@@ -18,12 +18,14 @@ def test_two_variables_are_enough() -> None:
     [
         ("PADDOCK_NAMESPACE", "", "namespace"),
         ("PADDOCK_RUNTIME_IMAGE", "", "image reference"),
-        ("PADDOCK_SANDBOX_UID_BASE", "12", "from 1000"),
+        ("PADDOCK_SANDBOX_UID_BASE", "12", "from 65536"),
         ("PADDOCK_SANDBOX_UID_BASE", "root", "whole number"),
         ("PADDOCK_HTTP_PORT", "70000", "to 65535"),
         ("PADDOCK_WORKERS", "0", "from 1"),
         ("PADDOCK_LOG_LEVEL", "LOUD", "INFO"),
         ("PADDOCK_IMAGE_PULL_POLICY", "Sometimes", "IfNotPresent"),
+        ("PADDOCK_LEASE_DURATION_S", "2", "from 3"),
+        ("PADDOCK_LEASE_DURATION_S", "15s", "whole number"),
         ("PADDOCK_CRASH_AFTER_WRITE", "-1", "whole number"),
     ],
 )

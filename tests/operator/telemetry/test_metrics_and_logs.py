@@ -41,22 +41,24 @@ def test_a_log_line_is_one_json_object_with_its_fields(
     assert said["timestamp"].endswith("+00:00")
 
 
-async def test_health_endpoints_say_why_not() -> None:
+async def test_health_endpoints_say_the_state_or_why_not() -> None:
     import aiohttp
 
-    state = {"why": "not listed yet"}
-    server = HealthServer(alive=lambda: "", ready=lambda: state["why"])
+    server = HealthServer(alive=lambda: (True, "ok"), ready=lambda: (True, "ok: standby"))
     port = await server.start(0)
     try:
         async with aiohttp.ClientSession() as http:
             base = f"http://127.0.0.1:{port}"
             async with http.get(f"{base}/readyz") as answer:
-                assert (answer.status, await answer.text()) == (503, "not listed yet")
-            state["why"] = ""
+                assert (answer.status, await answer.text()) == (200, "ok: standby")
+            server.ready = lambda: (False, "nothing listed yet")
             async with http.get(f"{base}/readyz") as answer:
-                assert answer.status == 200
+                assert (answer.status, await answer.text()) == (503, "nothing listed yet")
             async with http.get(f"{base}/livez") as answer:
                 assert answer.status == 200
+            server.alive = lambda: (False, "the watch of Pod gave no sign of life for 101 s")
+            async with http.get(f"{base}/livez") as answer:
+                assert (answer.status, "of Pod" in await answer.text()) == (503, True)
             async with http.get(f"{base}/metrics") as answer:
                 assert b"paddock_build_info" in await answer.read()
     finally:

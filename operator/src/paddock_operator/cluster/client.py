@@ -32,8 +32,10 @@ _PATHS = {
     "SandboxTemplate": ("/apis/paddock.dev/v1alpha1", "sandboxtemplates", True),
     "ClusterSandboxTemplate": ("/apis/paddock.dev/v1alpha1", "clustersandboxtemplates", False),
     "Pod": ("/api/v1", "pods", True),
+    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims", True),
     "Event": ("/api/v1", "events", True),
     "Secret": ("/api/v1", "secrets", True),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
 }
 
 

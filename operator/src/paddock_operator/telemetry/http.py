@@ -6,12 +6,16 @@ from aiohttp import web
 
 from paddock_operator.telemetry import metrics
 
+Check = Callable[[], tuple[bool, str]]
+"""Whether it is well, and a sentence that says in what state it is, or why it is not."""
+
 
 class HealthServer:
-    """Serves until closed. `alive` and `ready` answer '' or the sentence that says why not."""
+    """Serves until closed. `alive` and `ready` may be replaced as the process goes on."""
 
-    def __init__(self, alive: Callable[[], str], ready: Callable[[], str]) -> None:
-        self._checks = {"/livez": alive, "/readyz": ready}
+    def __init__(self, alive: Check, ready: Check) -> None:
+        self.alive = alive
+        self.ready = ready
         self._runner: web.AppRunner | None = None
 
     async def start(self, port: int) -> int:
@@ -21,8 +25,8 @@ class HealthServer:
         """
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
-        for path in self._checks:
-            app.router.add_get(path, self._check)
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, None if port else "127.0.0.1", port)
@@ -40,6 +44,13 @@ class HealthServer:
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
-    async def _check(self, request: web.Request) -> web.Response:
-        why_not = self._checks[request.path]()
-        return web.Response(text=why_not or "ok", status=503 if why_not else 200)
+    async def _livez(self, _: web.Request) -> web.Response:
+        return _answer(self.alive())
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _answer(self.ready())
+
+
+def _answer(state: tuple[bool, str]) -> web.Response:
+    well, text = state
+    return web.Response(text=text, status=200 if well else 503)

@@ -66,6 +66,11 @@ RUNTIME_REQUESTS = Counter(
     ["route", "outcome"],
     registry=REGISTRY,
 )
+LEADER = Gauge(
+    "paddock_leader",
+    "1 in the process that holds the lease, 0 in one that stands by.",
+    registry=REGISTRY,
+)
 OBJECTS = Gauge("paddock_objects", "Objects in the operator's store.", ["kind"], registry=REGISTRY)
 
 
