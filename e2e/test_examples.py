@@ -132,6 +132,7 @@ CASES = {
     ),
     "own-template": Case((ok("look", "team stable-one\n"),)),
     "open-session": Case((), "Expired", "the session reached its maxDuration"),
+    "idle-session": Case((), "Expired", "the session was not used for its idleTimeout."),
 }
 
 
@@ -190,6 +191,8 @@ def _check_conditions(session: Json, case: Case) -> None:
     assert kinds == wanted | {"SandboxReady": "False", "Finished": "True"}
     finished = condition(session, "Finished")
     reason = {"Failed": "StepFailed", "Succeeded": "Completed", "Expired": "Expired"}[case.phase]
+    if "idleTimeout" in case.says:
+        reason = "Idle"
     assert finished["reason"] == reason
     assert case.says in finished["message"]
     for kind in ("Ready", "Failed" if failed else "Complete"):
