@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := api/src operator/src sandbox-runtime/src
 
-.PHONY: help demo test check test-pure test-integration test-e2e test-cluster cluster-up cluster-down \
+.PHONY: help demo test check test-pure test-integration test-e2e test-faults faults test-cluster cluster-up cluster-down \
         kubeconfig images install uninstall crds lock bench format clean venv
 
 help: ## this list
@@ -16,7 +16,7 @@ help: ## this list
 demo: install ## a real Kubernetes, Paddock on it, a session and what became of it (10 min the first time)
 	@dev/demo.sh
 
-test: check test-pure test-integration test-e2e ## everything that CI runs (25 min the first time)
+test: check test-pure test-integration test-e2e test-faults ## everything that CI runs (25 min the first time)
 	@echo "make test: all passed"
 
 check: venv ## formatting, lints, types, layers, generated files
@@ -34,6 +34,12 @@ test-integration: venv ## tests against a real etcd and API server, and of the c
 
 test-e2e: install ## end to end on the cluster
 	@dev/step "end to end" env KUBECONFIG="$$(python3 cluster kubeconfig)" $(BIN)/pytest -q e2e
+
+test-faults: install ## an operator behind a proxy that injects faults, judged by an observer (2 min)
+	@dev/step "faults" env KUBECONFIG="$$(python3 cluster kubeconfig)" $(BIN)/pytest -q tests/faults/on_cluster.py
+
+faults: install ## every row of the fault matrix and a kill at every write; FAULTS="--minutes 60 --seed 7"
+	@env KUBECONFIG="$$(python3 cluster kubeconfig)" $(BIN)/python -m tests.faults $(FAULTS)
 
 test-cluster: venv ## boots, breaks, repairs and removes clusters of its own (10 min; not part of test)
 	@python3 cluster build

@@ -92,7 +92,7 @@ async def _lead(
         watching = asyncio.Event()
         health.ready = lambda: (False, "leader, nothing listed yet")
         keys = await load_or_create(api, settings.namespace)
-        runtime = RuntimeClient(TokenIssuer(keys.current))
+        runtime = RuntimeClient(TokenIssuer(keys.current, kube.clock.now))
         closing.push_async_callback(runtime.close)
         recorder = Recorder(api, settings.instance)
         parts = build(
@@ -107,6 +107,7 @@ async def _lead(
             ),
             uid_base=settings.sandbox_uid_base,
             workers=settings.workers,
+            now=kube.clock.now,
             export=_exporter(closing),
         )
         closing.push_async_callback(parts.close)

@@ -106,7 +106,9 @@ class Talk:
     def __init__(self) -> None:
         self.script = Script()
         self.answered: list[Key] = []
-        self.all = Conversations(self.script, self.answered.append, lambda _: "trace")
+        self.all = Conversations(
+            self.script, self.answered.append, lambda: datetime.now(UTC), lambda _: "trace"
+        )
 
     async def rest(self) -> None:
         """Until no task has anything left to do, or waits for the runtime."""

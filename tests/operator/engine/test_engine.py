@@ -13,7 +13,7 @@ from tests.operator.world.rig import Rig
 from paddock_operator.cluster.errors import Overloaded, Unreachable
 from paddock_operator.engine import engine as engine_module
 from paddock_operator.engine import queue as queue_module
-from paddock_operator.plan.actions import Key
+from paddock_operator.plan.actions import Key, Kind
 from paddock_operator.plan.session import plan_session
 from paddock_operator.telemetry import metrics
 
@@ -143,6 +143,25 @@ async def test_a_poison_object_does_not_stop_the_others(
     assert getattr(told[0], "key", "") == "AgentSession/team/poison"
     monkeypatch.setattr(engine_module, "plan_session", real)
     await rig.until(lambda: rig.finished(poison))
+
+
+@pytest.mark.parametrize("kind", ["AgentSession", "Sandbox"])
+@pytest.mark.parametrize(
+    "status", ["text", {"conditions": "text"}, {"conditions": ["text"]}, {"workspaceUid": []}]
+)
+async def test_an_object_that_no_schema_has_seen_keeps_nobody_from_listing(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind, status: object
+) -> None:
+    """As one is that was written while the CRD was another."""
+    monkeypatch.setattr(engine_module, "FIRST_RESYNC_S", 0.01)
+    rig = Rig()
+    spec = {"templateRef": {"name": "none"}}
+    rig.cluster.create(kind, "team", {"metadata": {"name": "poison"}, "spec": spec})
+    rig.cluster.objects[Key(kind, "team", "poison")]["status"] = status
+    async with rig.running():
+        await asyncio.sleep(0.05)
+        key = rig.apply("hello", 0)
+        await rig.until(lambda: rig.finished(key))
 
 
 async def test_an_annotation_of_nonsense_is_no_poison(rig: Rig) -> None:

@@ -135,7 +135,8 @@ async def test_the_list_is_read_in_pages_and_what_is_in_none_is_forgotten() -> N
     rig = Rig()
     pages = Pages(2 * LIST_CHUNK + 1)
     rig.parts.engine._api = pages
-    await rig.parts.engine._resync()
+    for kind in KINDS:
+        await rig.parts.engine._list(kind)
     assert [int(query["limit"]) for query in pages.asked] == [LIST_CHUNK] * 3
     store = rig.parts.engine._store
     assert len(list(store.of_kind("Sandbox"))) == 2 * LIST_CHUNK + 1
@@ -143,7 +144,8 @@ async def test_the_list_is_read_in_pages_and_what_is_in_none_is_forgotten() -> N
     newer = obj("made-after-the-list")
     newer["metadata"]["resourceVersion"] = "51"
     rig.parts.engine.observe("Sandbox", newer)
-    await rig.parts.engine._resync()
+    for kind in KINDS:
+        await rig.parts.engine._list(kind)
     assert store.get(Key("Sandbox", "team", f"s{LIST_CHUNK}")) is None
     assert store.get(Key("Sandbox", "team", f"s{LIST_CHUNK + 1}")) is not None
     assert store.get(Key("Sandbox", "team", "made-after-the-list")) is not None

@@ -1,7 +1,7 @@
 """The operator trusts nothing that a pod answers, and knows when asking again can help."""
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
@@ -227,11 +227,11 @@ async def test_nobody_there_is_unavailable_and_not_ready(client: RuntimeClient) 
     assert not await client.ready("127.0.0.1")
 
 
-def test_a_token_is_used_again_for_half_its_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    issuer, now = TokenIssuer(KEY), time.time()
-    monkeypatch.setattr(time, "time", lambda: now)
+def test_a_token_is_used_again_for_half_its_life() -> None:
+    moments = [datetime(2026, 8, 4, 9, 30, tzinfo=UTC)]
+    issuer = TokenIssuer(KEY, lambda: moments[-1])
     first = issuer.token("a")
     assert issuer.token("a") == first
     assert issuer.token("b") != first
-    monkeypatch.setattr(time, "time", lambda: now + 31)
+    moments.append(moments[0] + timedelta(seconds=31))
     assert issuer.token("a") != first

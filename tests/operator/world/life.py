@@ -3,7 +3,7 @@ and plan on the fake API; only tasks, clocks and the queue's timers are the test
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from typing import Any, cast
 
 from tests.operator.objects import POD_SETTINGS
@@ -192,17 +192,6 @@ class ModelRecorder:
         self.emitted.append(event)
 
 
-class Clock:
-    """Stands in for `datetime` where the engine reads the time."""
-
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
-
-    def now(self, zone: tzinfo) -> datetime:
-        assert zone is UTC
-        return self._now()
-
-
 class Life:
     """From a start of the process to its end. It begins by listing everything."""
 
@@ -240,7 +229,7 @@ class Life:
         )
         self.observing = Observing(self.store, prober, conversations, self.troubles, self.uids)
         self.engine = Engine(
-            api, self.store, cast(KeyQueue, self.queue), self.observing, self.performing, 0
+            api, self.store, cast(KeyQueue, self.queue), self.observing, self.performing, 0, now
         )
         cluster.observers.append(self._heard)
         drive(self.engine.prime())
@@ -282,7 +271,8 @@ class Life:
 
     def resync(self) -> None:
         """The engine's own list."""
-        drive(self.engine._resync())
+        for kind in KINDS:
+            drive(self.engine._list(kind))
 
     def _take(self, event: Event) -> None:
         self.engine.observe(event.kind, event.obj, deleted=event.type == "DELETED")

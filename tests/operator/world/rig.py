@@ -65,6 +65,7 @@ class Rig:
             POD_SETTINGS,
             uid_base=200_000,
             workers=4,
+            now=now,
             export=None,
         )
         self.silent = False

@@ -4,16 +4,14 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
-from unittest import mock
 
 from tests.operator.objects import step
 from tests.operator.world.api import Crash, FakeApi
 from tests.operator.world.cluster import Cluster, Json
-from tests.operator.world.life import Clock, Life
+from tests.operator.world.life import Life
 from tests.operator.world.node import Node, Runtime
 
 from paddock_operator.cluster.errors import ClusterError
-from paddock_operator.engine import engine as engine_module
 from paddock_operator.engine.engine import KINDS
 from paddock_operator.plan.actions import Key
 from paddock_operator.plan.views import ObjectView, get
@@ -24,7 +22,7 @@ ROUNDS = 400
 
 
 class World:
-    """As a context manager: the engine reads this world's clock inside of it."""
+    """As a context manager: an operator runs inside of it."""
 
     def __init__(self, *, volumes: bool = False) -> None:
         """With `volumes` the template has one."""
@@ -40,13 +38,11 @@ class World:
         self.held: set[str] = set()
         """Names of steps whose programs do not end by themselves."""
         self._first_pod: dict[str, str] = {}
-        self._clock = mock.patch.object(engine_module, "datetime", Clock(self.operator_now))
         self.cluster.writing.append(self._check_write)
         self.node.asked.append(self._check_dispatch)
         self.offer_template()
 
     def __enter__(self) -> Self:
-        self._clock.start()
         self.start_operator()
         return self
 
@@ -56,7 +52,7 @@ class World:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._clock.stop()
+        """Nothing of it is outside of this object."""
 
     def server_now(self) -> datetime:
         return START + timedelta(seconds=self.seconds)

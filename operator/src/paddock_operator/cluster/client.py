@@ -14,6 +14,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
+from paddock_operator.cluster.clock import ServerClock
 from paddock_operator.cluster.errors import ClusterError, Overloaded, Unreachable, from_response
 from paddock_operator.plan.actions import Key
 
@@ -107,6 +108,7 @@ class KubeApi:
         configuration.connection_pool_maxsize = CONNECTIONS
         configuration.retries = 0
         self.configuration = configuration
+        self.clock = ServerClock()
         self._client = ApiClient(configuration)
 
     @classmethod
@@ -163,6 +165,7 @@ class KubeApi:
             raw = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
+        self.clock.heard(response.headers.get("Date"))
         try:
             answer = json.loads(raw) if raw else {}
         except ValueError as error:

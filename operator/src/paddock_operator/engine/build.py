@@ -1,7 +1,8 @@
 """Puts the engine's parts together; nothing else constructs them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from paddock_operator.cluster.client import Api
@@ -50,6 +51,7 @@ def build(
     *,
     uid_base: int,
     workers: int,
+    now: Callable[[], datetime],
     export: Export | None,
 ) -> Parts:
     """An engine on this API and these runtimes."""
@@ -69,7 +71,7 @@ def build(
             queue.add(key)
 
     prober = Prober(runtimes, answered)
-    conversations = Conversations(runtimes, queue.add, parent_of)
+    conversations = Conversations(runtimes, queue.add, now, parent_of)
 
     def observe(kind: Kind, obj: Mapping[str, Any]) -> None:
         engine.observe(kind, obj)
@@ -91,5 +93,5 @@ def build(
         SessionTelemetry(export),
     )
     observing = Observing(store, prober, conversations, troubles, uids)
-    engine = Engine(api, store, queue, observing, performing, workers)
+    engine = Engine(api, store, queue, observing, performing, workers, now)
     return Parts(engine, queue, prober, conversations)

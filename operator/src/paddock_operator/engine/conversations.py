@@ -9,7 +9,7 @@ queue.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest
@@ -54,10 +54,12 @@ class Conversations:
         self,
         client: Talks,
         answered: Callable[[Key], None],
+        now: Callable[[], datetime],
         traceparent: Callable[[Converse], str | None] = lambda _: None,
     ) -> None:
         self._client = client
         self._answered = answered
+        self._now = now
         self._traceparent = traceparent
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._told: dict[str, tuple[datetime, int | None]] = {}
@@ -159,7 +161,7 @@ class Conversations:
             try:
                 if self._told.get(action.pod_uid) != _lifetime(action):
                     # Counted anew: a runtime that could not be reached must not live longer.
-                    left_ms = int((action.expires_at - datetime.now(UTC)).total_seconds() * 1000)
+                    left_ms = int((action.expires_at - self._now()).total_seconds() * 1000)
                     body = action.configure.model_copy(update={"expires_in_ms": max(1, left_ms)})
                     await self._client.configure(action.ip, action.sandbox_uid, body)
                     self._told[action.pod_uid] = _lifetime(action)

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from paddock_operator.cluster.client import Api, get, list_all
@@ -50,6 +50,7 @@ class Engine:
         observing: Observing,
         performing: Performing,
         workers: int,
+        now: Callable[[], datetime],
     ) -> None:
         self._api = api
         self._store = store
@@ -57,6 +58,7 @@ class Engine:
         self._observing = observing
         self._performing = performing
         self._workers = workers
+        self._now = now
         self._sweep = Sweep(api, store, performing)
         self._doubtful: set[Key] = set()
         """Parents to be read again before anything is planned for them: a child was deleted by
@@ -64,7 +66,8 @@ class Engine:
         self.primed = False
 
     def observe(self, kind: Kind, obj: Mapping[str, Any], *, deleted: bool = False) -> None:
-        """Something may have happened to this object. Never blocks, never raises on content."""
+        """Something may have happened to this object. Never blocks; raises on one that no schema
+        of ours would let through, and has taken in nothing of it then."""
         key = key_of(kind, obj)
         old = self._store.get(key)
         if deleted:
@@ -94,15 +97,18 @@ class Engine:
 
     async def prime(self) -> None:
         """Fill the store before the first decision; waits until the CRDs are there."""
-        while True:
-            try:
-                await self._resync()
-            except ClusterError as error:
-                log.warning("cannot list yet, trying again", extra={"error.message": str(error)})
-                await asyncio.sleep(CRD_RETRY_S)
-                continue
-            self.primed = True
-            return
+        for kind in KINDS:
+            while True:
+                try:
+                    await self._list(kind)
+                    break
+                except ClusterError as error:
+                    log.warning(
+                        "cannot list yet, trying again",
+                        extra={"kind": kind, "error.message": str(error)},
+                    )
+                    await asyncio.sleep(CRD_RETRY_S)
+        self.primed = True
 
     async def run(self) -> None:
         """Timers, workers and resyncs, until cancelled."""
@@ -125,18 +131,17 @@ class Engine:
                 delay = RESYNC_RETRY_S
                 log.warning("resync failed", extra={"kind": kind, "error.message": str(error)})
 
-    async def _resync(self) -> None:
-        for kind in KINDS:
-            await self._list(kind)
-
     async def _list(self, kind: Kind) -> None:
         """Take in all objects of a kind, and forget those that are there no more."""
         labels = SANDBOX_LABEL if kind == "Pod" else ""
         items, version = await list_all(self._api, kind, labels=labels)
         there = set()
         for item in items:
-            there.add(key_of(kind, item))
-            self.observe(kind, item)
+            there.add(key := key_of(kind, item))
+            try:
+                self.observe(kind, item)
+            except Exception:  # as from a watch: one that cannot be read must not hide the others
+                log.exception("listed object not taken in", extra={"key": str(key)})
         for key, obj in self._store.of_kind(kind):
             if key not in there and _not_after(ObjectView(obj).resource_version, version):
                 self.observe(kind, obj, deleted=True)
@@ -186,7 +191,7 @@ class Engine:
             # as garbage, until the next resync.
             self._doubtful.discard(key)
             await self._refresh(key)
-        now = datetime.now(UTC)
+        now = self._now()
         plan = self._plan(key, now)
         for action in plan.actions:
             await self._performing.perform(key, action)

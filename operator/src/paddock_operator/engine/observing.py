@@ -117,5 +117,5 @@ class Observing:
             view = ObjectView(obj)
             uid = view.status.get("workspaceUid")
             # One without a pod may come back from a suspension to the files of its volume.
-            if uid is not None and not view.is_true("Finished"):
+            if isinstance(uid, int) and not view.is_true("Finished"):
                 yield uid

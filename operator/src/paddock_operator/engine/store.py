@@ -33,11 +33,11 @@ class Store:
         old = self.get(key)
         if ObjectView(obj).uid in self._removed or (old is not None and not _newer(obj, old)):
             return False
+        slim = _slim(obj)
         if old is not None:
             self._forget_child(key, old)
             if ObjectView(old).uid != ObjectView(obj).uid:
                 self._bury(old)
-        slim = _slim(obj)
         self._objects[key.kind][key] = slim
         if (owner := ObjectView(slim).owner) is not None:
             self._children[owner.uid].add(key)

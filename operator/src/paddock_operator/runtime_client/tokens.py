@@ -1,7 +1,8 @@
 """Short-lived tokens for exactly one sandbox: JWT, EdDSA, audience = the sandbox's uid."""
 
-import time
 import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,15 +17,19 @@ _CACHE_BOUND = 10_000
 class TokenIssuer:
     """Signs, and remembers what is still fresh: one signature per sandbox and half minute."""
 
-    def __init__(self, key: Ed25519PrivateKey) -> None:
+    def __init__(
+        self, key: Ed25519PrivateKey, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._key = key
+        self._now = now
         self._cache: dict[str, tuple[float, str]] = {}
 
     def token(self, sandbox_uid: str) -> str:
         """A token that lives for at least half a minute."""
-        now = time.time()
+        now = self._now().timestamp()
         cached = self._cache.get(sandbox_uid)
-        if cached is not None and cached[0] - now > RENEW_BEFORE_S:
+        # Not one from before the clock was set right, which ends later than any that we make.
+        if cached is not None and RENEW_BEFORE_S < cached[0] - now <= LIFETIME_S:
             return cached[1]
         expires = now + LIFETIME_S
         claims = {
