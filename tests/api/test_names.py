@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from paddock_api.base import DNS_LABEL
 from paddock_api.messages import EXECUTION_ID_PATTERN
-from paddock_api.names import child_name, execution_id, pod_name, sandbox_name
+from paddock_api.names import child_name, execution_id, sandbox_name
 
 UID = "5e2b4a8e-6d5c-4f0e-9a53-0d8f0c2f8a11"
 OBJECT_NAMES = st.from_regex(
@@ -15,10 +15,6 @@ OBJECT_NAMES = st.from_regex(
 
 def test_a_short_name_is_kept_and_gets_five_letters() -> None:
     assert sandbox_name("hello", UID) == "hello-thq9w"
-
-
-def test_a_pod_is_called_like_its_sandbox() -> None:
-    assert pod_name("hello-x7k2p") == "hello-x7k2p"
 
 
 @given(OBJECT_NAMES, st.uuids())

@@ -4,7 +4,6 @@ The shape is metav1.Condition. Types and reasons are closed vocabularies; each r
 says what to do, and the reference documentation is made from it.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
@@ -199,31 +198,3 @@ class Condition(Resource):
     message: Annotated[str, MaxBytes(MESSAGE_BYTES), Field(examples=["1 of 1 steps done"])] = ""
     """The same as a sentence that names the object, the number and what to do; at most 512
     bytes of UTF-8."""
-
-
-def find_condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
-    """The condition of this type, or None."""
-    return next((entry for entry in conditions if entry.type == kind), None)
-
-
-def settle_transitions(old: Iterable[Condition], new: Iterable[Condition]) -> list[Condition]:
-    """`new`, with lastTransitionTime taken from `old` where the status did not change.
-
-    A time that came from the schema's default (`NEVER`) is not taken over.
-    """
-    before = {entry.type: entry for entry in old}
-    settled = []
-    for entry in new:
-        last = before.get(entry.type)
-        if last and last.status == entry.status and last.last_transition_time != NEVER:
-            entry = entry.model_copy(update={"last_transition_time": last.last_transition_time})
-        settled.append(entry)
-    return settled
-
-
-def clip_message(text: str) -> str:
-    """`text` cut to what a condition's message holds, on a character, with `…` where cut."""
-    raw = text.encode("utf-8", "replace")
-    if len(raw) <= MESSAGE_BYTES:
-        return raw.decode()
-    return raw[: MESSAGE_BYTES - len("…".encode())].decode("utf-8", "ignore") + "…"

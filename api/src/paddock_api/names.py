@@ -34,11 +34,6 @@ def sandbox_name(session_name: str, session_uid: str) -> str:
     return child_name(session_name, session_uid)
 
 
-def pod_name(sandbox: str) -> str:
-    """The name of a sandbox's pod: its own (the CRD holds Sandbox names to DNS labels)."""
-    return sandbox
-
-
 def execution_id(session_uid: str, step: str) -> str:
     """The id under which the runtime accepts a session's step, once."""
     return f"{session_uid}.{step}"

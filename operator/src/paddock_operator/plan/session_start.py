@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from paddock_api.conditions import ConditionReason as R
-from paddock_api.names import child_name
+from paddock_api.names import sandbox_name
 from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import lifetimes, session_status
 from paddock_operator.plan.actions import Action, Create, Emit, Key, Plan
@@ -39,7 +39,7 @@ def create_sandbox(
     assert draft.expires_at is not None
     if isinstance(seen.template, Trouble) or now >= draft.expires_at:
         return waiting(seen, draft, seen.trouble, now)
-    name = child_name(session.name, session.uid)
+    name = sandbox_name(session.name, session.uid)
     metadata: dict[str, object] = {
         "name": name,
         "namespace": session.namespace,
