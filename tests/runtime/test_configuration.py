@@ -135,3 +135,15 @@ async def test_a_repeat_costs_the_journal_little(tmp_path: Path) -> None:
         changed = Configure.model_validate({**message, "env": []})
         with pytest.raises(ProblemError, match="AlreadyConfigured"):
             await again.configuration.configure(changed)
+
+
+def test_with_keep_what_has_the_name_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "changed").write_text("by a program")
+    (tmp_path / "link").symlink_to("nowhere")
+    files = [("changed", "1"), ("link", "1"), ("new/deep", "1")]
+    write_files(str(tmp_path), files, keep=True)
+    assert (tmp_path / "changed").read_text() == "by a program"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "new" / "deep").read_text() == "1"
+    write_files(str(tmp_path), files)
+    assert [(tmp_path / path).read_text() for path, _ in files] == ["1", "1", "1"]

@@ -111,6 +111,9 @@ class Configure(Message):
     session_uid: str
     env: list[EnvVar] = []
     files: list[InputFile] = []
+    keep_files: bool = False
+    """True where the workspace is a volume: a file that is there already stays as it is, since
+    programs of before a suspension may have changed it."""
     expires_in_ms: Annotated[int, Field(gt=0)]
     """Remaining life, counted by the runtime's monotonic clock from the receipt (no clock of
     another machine is trusted). At zero it cancels what runs and exits 0."""

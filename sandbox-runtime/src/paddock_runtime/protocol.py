@@ -96,9 +96,13 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class WriteFiles:
-    """One memfd: JSON list of `{"path", "content"}`, relative to the workspace."""
+    """One memfd: JSON list of `{"path", "content"}`, relative to the workspace.
+
+    With `keep` a file that is there already stays as it is.
+    """
 
     number: int
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,6 @@ from tests.operator.planning import (
     said,
 )
 
-from paddock_api.base import format_time
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.reasons import ExecutionReason as X
 from paddock_api.template import SandboxTemplateSpec
@@ -265,30 +264,17 @@ def waking_box(uid: str) -> Json:
     return {**WAKING, "status": {**WAKING["status"], "podUid": uid, "conditions": told}}
 
 
-@pytest.mark.parametrize(
-    ("ready_at", "with_volume", "files"),
-    [
-        pytest.param(-9, True, 0, id="they are on its volume"),
-        pytest.param(-9, False, 1, id="they went with the pod of before"),
-        pytest.param(1, True, 1, id="still its first pod"),
-        pytest.param(None, True, 1, id="suspended before it had a pod"),
-    ],
-)
-def test_its_files_are_written_where_they_are_not_yet(
-    ready_at: int | None, with_volume: bool, files: int
-) -> None:
-    """The pod is from second 0 on."""
-    made = resumed(files=FILES)
-    made["status"] = {k: v for k, v in made["status"].items() if k != "readyAt"}
-    if ready_at is not None:
-        made["status"]["readyAt"] = format_time(after(ready_at))
+@pytest.mark.parametrize("with_volume", [True, False])
+def test_files_on_a_volume_stay_as_they_are_and_others_are_written_anew(with_volume: bool) -> None:
     its_pod = pod(uid="second")
     if with_volume:
         volumes = [v for v in its_pod["spec"]["volumes"] if v["name"] != "workspace"]
         claim = {"name": "workspace", "persistentVolumeClaim": {"claimName": NAME}}
         its_pod["spec"]["volumes"] = [*volumes, claim]
-    plan = look(made, waking_box("second"), its_pod, now=after(60))
-    assert len(only(plan, Converse).configure.files) == files
+    plan = look(resumed(files=FILES), waking_box("second"), its_pod, now=after(60))
+    configure = only(plan, Converse).configure
+    assert len(configure.files) == 1
+    assert configure.keep_files is with_volume
 
 
 def test_a_sandbox_suspends_with_its_status_first_and_then_its_pod() -> None:

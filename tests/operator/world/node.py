@@ -231,7 +231,11 @@ class Node:
         runtime.configured = body
         if before is None:
             runtime.last_use = self._monotonic()
-            self.written += [(runtime.disk, file.path) for file in body.files]
+            self.written += [
+                (runtime.disk, file.path)
+                for file in body.files
+                if not (body.keep_files and (runtime.disk, file.path) in self.written)
+            ]
         runtime.deadline = self._monotonic() + body.expires_in_ms / 1000
         return Configured(files=len(body.files), repeated=before is not None)
 

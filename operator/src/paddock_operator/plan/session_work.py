@@ -97,13 +97,6 @@ def _explained_until(pod: PodView, ended: StepStatus, now: datetime) -> datetime
     return finished + POD_TOLD if finished <= now < finished + POD_TOLD else None
 
 
-def _had_another(session: ObjectView, pod: PodView) -> bool:
-    """Whether it was ready in an earlier pod, so that this one came after a suspension."""
-    ready_at = parse_time(session.status.get("readyAt"))
-    resumed = session.condition("Suspended") is not None
-    return resumed and ready_at is not None and ready_at < pod.created_at
-
-
 def _ready_event(session: ObjectView, sandbox: ObjectView, now: datetime) -> Emit:
     took = (now - session.created_at).total_seconds()
     message = f"sandbox/{sandbox.name} answers, {took:.1f} s after creation."
@@ -122,9 +115,6 @@ def _converse(
     assert pod is not None
     assert draft.expires_at is not None
     remaining = (draft.expires_at - now) // timedelta(milliseconds=1)
-    files = [InputFile(path=file.path, content=file.content) for file in spec.files]
-    if pod.volume_claim is not None and _had_another(session, pod):
-        files = []  # they are on the volume since before the suspension, perhaps changed
     return Converse(
         session=session_key(session),
         session_uid=session.uid,
@@ -134,7 +124,8 @@ def _converse(
         configure=Configure(
             session_uid=session.uid,
             env=[entry.to_message() for entry in spec.env],
-            files=files,
+            files=[InputFile(path=file.path, content=file.content) for file in spec.files],
+            keep_files=pod.volume_claim is not None,
             expires_in_ms=max(1, remaining),
             idle_timeout_ms=lifetimes.idle_ms(
                 spec.lifetime, lifetimes.read_lifetime(sandbox), seen.template

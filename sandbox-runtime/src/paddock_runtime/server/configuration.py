@@ -112,7 +112,7 @@ class Configuration:
         outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._written = number, outcome
         try:
-            self._link.send(protocol.WriteFiles(number), [payload])
+            self._link.send(protocol.WriteFiles(number, message.keep_files), [payload])
             async with asyncio.timeout(WRITE_PATIENCE):
                 await outcome
         except TimeoutError as error:

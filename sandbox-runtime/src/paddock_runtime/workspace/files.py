@@ -20,15 +20,16 @@ class FileError(Exception):
         self.passing = passing
 
 
-def write_files(root: str, files: Iterable[tuple[str, str]]) -> None:
+def write_files(root: str, files: Iterable[tuple[str, str]], *, keep: bool = False) -> None:
     """Write (relative path, text) pairs, each atomically, making parent directories.
 
+    With `keep` whatever has the name already stays as it is.
     Raises FileError at the first that cannot be written; those before it stay.
     """
     for path, content in files:
         parts = path_parts(path)
         try:
-            _write(root, parts, content.encode())
+            _write(root, parts, content.encode(), keep)
         except OSError as error:
             sentence = f"file {path!r} cannot be written: {error.strerror}"
             raise FileError(sentence, error.errno in _PASSING) from error
@@ -42,7 +43,7 @@ def path_parts(path: str) -> list[str]:
     return parts
 
 
-def _write(root: str, parts: list[str], content: bytes) -> None:
+def _write(root: str, parts: list[str], content: bytes, keep: bool) -> None:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     directory = os.open(root, flags)
     try:
@@ -52,9 +53,18 @@ def _write(root: str, parts: list[str], content: bytes) -> None:
             below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=directory)
             os.close(directory)
             directory = below
-        _replace(directory, parts[-1], content)
+        if not (keep and _exists(directory, parts[-1])):
+            _replace(directory, parts[-1], content)
     finally:
         os.close(directory)
+
+
+def _exists(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _replace(directory: int, name: str, content: bytes) -> None:

@@ -114,7 +114,7 @@ class ForkServer:
                         if child.id == message.id:
                             self._kill(child, message.reason, None)
                 case protocol.WriteFiles():
-                    self._write_files(message.number, descriptors[0])
+                    self._write_files(message, descriptors[0])
                 case protocol.Stop():
                     return 0
                 case _:
@@ -237,16 +237,18 @@ class ForkServer:
         standby = set() if self._standby is None else {self._standby.pid}
         return {os.getpid(), os.getppid()} | standby
 
-    def _write_files(self, number: int, descriptor: int) -> None:
+    def _write_files(self, request: protocol.WriteFiles, descriptor: int) -> None:
         error, passing = None, False
         try:
             listed = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
             write_files(
-                self._settings.workspace_dir, [(file["path"], file["content"]) for file in listed]
+                self._settings.workspace_dir,
+                [(file["path"], file["content"]) for file in listed],
+                keep=request.keep,
             )
         except FileError as problem:
             error, passing = str(problem), problem.passing
-        self._tell(protocol.FilesWritten(number, error, passing))
+        self._tell(protocol.FilesWritten(request.number, error, passing))
 
     def _tell(self, message: protocol.Message) -> None:
         """The socket blocks: an end must not be lost, and the runtime always reads."""
