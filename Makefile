@@ -71,6 +71,7 @@ lock: venv ## pin requirements/*.in with hashes
 
 bench: install ## measure; docs/performance.md says how to read it
 	@env KUBECONFIG="$$(python3 cluster kubeconfig)" $(BIN)/python bench
+	@$(BIN)/python -m bench.poison
 
 format: venv ## format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -8,10 +8,22 @@ import pykube
 import pytest
 from e2e.installation import Paddock
 from e2e.kube import AgentSession, Json, Kube, Sandbox, condition, step, until
-from e2e.sandboxes import CLUSTER_TEMPLATE, bash, pod_of, python, session, template, until_ready
+from e2e.sandboxes import (
+    CLUSTER_TEMPLATE,
+    bash,
+    foreign_pod,
+    pod_of,
+    python,
+    session,
+    template,
+    until_ready,
+)
+
+from paddock_api.quantities import Quantity
 
 pytestmark = pytest.mark.usefixtures("paddock")
 SLOW = python("slow", "import time; print('begun', flush=True); time.sleep(30)")
+GIB = 1 << 30
 RETURN_S = 10.0
 """Within so many seconds of the operator's return the truth is told and the pod is gone."""
 
@@ -19,6 +31,11 @@ RETURN_S = 10.0
 def edit(kube: Kube, name: str, namespace: str, kind: str = "ags", **spec: Any) -> None:
     patch = json.dumps({"spec": spec})
     kube.kubectl("patch", kind, name, "--type=merge", "-p", patch, namespace=namespace)
+
+
+def runs(seen: Json) -> bool:
+    """Whether its first step has been sent."""
+    return bool((seen["status"].get("steps") or [{}])[0].get("state") == "Running")
 
 
 def how(seen: Json) -> tuple[str, str]:
@@ -177,10 +194,6 @@ def test_a_drained_pod_is_told_as_evicted_with_the_step_s_last_words(
     kube: Kube, namespace: str
 ) -> None:
     kube.kubectl.apply(session("drained", SLOW), namespace)
-
-    def runs(seen: Json) -> bool:
-        return (seen["status"].get("steps") or [{}])[0].get("state") == "Running"
-
     name = kube.until_session("drained", namespace, runs, "runs", 60)["status"]["sandbox"]["name"]
     time.sleep(1)
     eviction = {
@@ -196,3 +209,39 @@ def test_a_drained_pod_is_told_as_evicted_with_the_step_s_last_words(
     slow = step(seen, "slow")
     assert slow["reason"] == "Cancelled", "its runtime said so before it went"
     assert slow["durationMs"] >= 1000
+
+
+def test_a_pod_that_makes_room_for_another_is_told_as_preempted(
+    kube: Kube, paddock: Paddock, namespace: str
+) -> None:
+    (node,) = pykube.Node.objects(kube.api)
+    pods = [pod.obj for pod in pykube.Pod.objects(kube.api, namespace=pykube.all)]
+    live = [pod for pod in pods if pod["status"]["phase"] in ("Pending", "Running")]
+    asked = [c["resources"].get("requests") or {} for p in live for c in p["spec"]["containers"]]
+    taken = sum(Quantity(requests.get("memory", "0")).value for requests in asked)
+    free = Quantity(node.obj["status"]["allocatable"]["memory"]).value - taken
+    kube.kubectl.apply(template("large", resources={"memory": str(free - 2 * GIB)}), namespace)
+    kube.kubectl.apply(session("modest", SLOW, template={"name": "large"}), namespace)
+    kube.until_session("modest", namespace, runs, "runs", 60)
+    time.sleep(1)
+    name = f"{namespace}-urgent"
+    kube.kubectl.apply(
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": 1000,
+        }
+    )
+    try:
+        urgent = foreign_pod("urgent", {}, paddock.runtime_image)
+        del urgent["spec"]["nodeSelector"]
+        urgent["spec"] |= {"priorityClassName": name}
+        urgent["spec"]["containers"][0]["resources"] = {"requests": {"memory": str(4 * GIB)}}
+        kube.kubectl.apply(urgent, namespace)
+        seen = kube.finished("modest", namespace)
+    finally:
+        kube.kubectl("delete", "priorityclass", name, "--ignore-not-found")
+        kube.kubectl("delete", "pod", "urgent", "--ignore-not-found", namespace=namespace)
+    assert how(seen) == ("Failed", "Preempted")
+    assert step(seen, "slow")["reason"] == "Cancelled"

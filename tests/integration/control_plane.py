@@ -143,12 +143,15 @@ class ControlPlane:
         self.url = ""
         self.kubeconfig = folder / "admin.kubeconfig"
         """Of a member of system:masters."""
+        self.etcd = ""
+        """Its client URL, for what the API server would not let through."""
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     def start(self) -> None:
         """Returns when the API server says that it is ready; raises with its log if not."""
         client, peer, secure = _free_ports(3)
         self.url = f"https://127.0.0.1:{secure}"
+        self.etcd = f"http://127.0.0.1:{client}"
         self._write_files()
         # A test run has nothing to lose by a power cut, and fsync is most of etcd's time.
         self._spawn(
