@@ -102,7 +102,7 @@ def purge(settings: Settings, keep_logs: bool = False) -> None:
     for family, name in tables:
         if host.has_table(family, name):
             host.try_run("nft", "delete", "table", family, name)
-    for folder in host.cgroup_folders(settings):
+    for folder in host.cgroup_leftovers(settings):
         _remove_cgroup(folder)
     _remove_shared_files(settings)
     host.restore_kernel_settings(settings)

@@ -136,15 +136,25 @@ def has_table(family: str, name: str) -> bool:
 
 
 def cgroup_folders(settings: Settings) -> list[Path]:
-    """Our cgroup in every hierarchy: all of version 1's, or the one of version 2."""
+    """Our cgroup in every hierarchy that can limit: all of version 1's, or the one of version 2."""
+    version1, version2 = _cgroup_roots()
+    return [root / settings.cgroup.lstrip("/") for root in version1 or version2]
+
+
+def cgroup_leftovers(settings: Settings) -> list[Path]:
+    """The same and the one of version 2 beside version 1's, where runc leaves folders too."""
+    version1, version2 = _cgroup_roots()
+    return [root / settings.cgroup.lstrip("/") for root in (*version1, *version2)]
+
+
+def _cgroup_roots() -> tuple[list[Path], list[Path]]:
     kinds: dict[str, list[Path]] = {"cgroup": [], "cgroup2": []}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, rest = line.partition(" - ")
         kind, where = rest.split()[0], Path(unescape(fields.split()[4]))
         if kind in kinds and where.is_relative_to("/sys/fs/cgroup"):
             kinds[kind].append(where)
-    roots = kinds["cgroup"] or kinds["cgroup2"]
-    return [root / settings.cgroup.lstrip("/") for root in dict.fromkeys(roots)]
+    return list(dict.fromkeys(kinds["cgroup"])), list(dict.fromkeys(kinds["cgroup2"]))
 
 
 def unescape(text: str) -> str:

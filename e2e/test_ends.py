@@ -50,7 +50,7 @@ def test_a_timeout_above_the_template_s_ceiling_is_refused_and_never_clamped(
     seen = kube.finished("long", shared_namespace)
     message = failed(seen, "TimeoutAboveCeiling")
     assert "spec.steps[0].timeout is 11s, the template's ceiling is 10s" in message
-    assert "Lower it or use another template" in message
+    assert "Create the session again with less or with another template" in message
     assert seen["status"]["steps"] == [{"name": "wait", "state": "Skipped"}]
     assert "sandbox" not in seen["status"], "nothing was made for it"
     kube.until_empty(shared_namespace)

@@ -132,7 +132,7 @@ CASES = {
     ),
     "own-template": Case((ok("look", "team stable-one\n"),)),
     "open-session": Case((), "Expired", "the session reached its maxDuration"),
-    "idle-session": Case((), "Expired", "the session was not used for its idleTimeout."),
+    "idle-session": Case((), "Expired", "the session was not used for 4s (idleTimeout)."),
 }
 
 

@@ -118,7 +118,9 @@ class ResultsKept(Judge):
             return
         self.checks += 1
         old, new = before.get("status") or {}, change.obj.get("status") or {}
-        if is_true(before, "Finished") and old != new:
+        # Edits of what has ended are seen, and change nothing else.
+        unseen = {"observedGeneration": new.get("observedGeneration")}
+        if is_true(before, "Finished") and old | unseen != new:
             yield f"{change.where} had finished and has changed; {versions(old, new)}"
             return
         now = steps(change.obj)

@@ -79,6 +79,9 @@ class ConditionReason(StrEnum):
     POD_REFUSED = "PodRefused"
     """The API server refused the pod (admission policy, LimitRange). The message quotes it;
     exempt Paddock's pods or change the policy."""
+    VOLUME_UNAVAILABLE = "VolumeUnavailable"
+    """The workspace's volume cannot be had. Check the StorageClass in the template's
+    `workspace.volume`, and the namespace's storage quota."""
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     """The node cannot pull the image. Check its name, tag and pull credentials in the
     template or in the operator's values."""

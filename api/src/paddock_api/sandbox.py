@@ -25,8 +25,9 @@ class Lifetime(Resource):
 
     max_duration: Annotated[Duration | None, Field(examples=["1h"])] = None
     """Counted from creation, 1ms to 168h; may be changed while it lives. Unset: the
-    template's `lifetime.maxDuration`. Above the template's `lifetime.maxDurationLimit` it is
-    refused (condition Stalled), never clamped."""
+    template's `lifetime.maxDuration`. Above the template's `lifetime.maxDurationLimit` it is never
+    clamped: a new session ends at once as Failed, a Sandbox waits for an edit (condition Stalled),
+    one that runs keeps the end that it had."""
     idle_timeout: Annotated[Duration | None, Field(examples=["15m"])] = None
     """Ends it after so long without use: no execution running, no file read or written; asking
     for its state is not use. 1ms to 168h; may be changed while it lives. Unset: the template's

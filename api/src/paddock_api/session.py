@@ -252,7 +252,8 @@ class AgentSessionSpec(Resource):
     """How long it may live."""
     suspend: Annotated[bool, Field(examples=[False])] = False
     """True: its sandbox has no pod until this is false again. It takes effect between steps:
-    a running one ends as Cancelled and is not repeated. Files survive only in the template's
+    a running one ends as Cancelled, is not repeated, and ends the session as Failed unless it has
+    `continueOnFailure`. Files survive only in the template's
     `workspace.volume`. maxDuration goes on, idleTimeout does not count."""
 
 

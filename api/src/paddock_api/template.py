@@ -115,7 +115,12 @@ class Volume(Resource):
     size: Annotated[Quantity, Between("1Mi", "16Ti", "1Gi or 20Gi"), Field(examples=["1Gi"])]
     """What is asked of the storage class, 1Mi to 16Ti. Required."""
     storage_class_name: Annotated[
-        str | None, Field(min_length=1, max_length=253, examples=["standard"])
+        str | None,
+        Field(min_length=1, max_length=253, examples=["standard"]),
+        Matches(
+            r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
+            "must be the name of a StorageClass: lower case letters, digits, '-' and '.'",
+        ),
     ] = None
     """The StorageClass. Unset: the cluster's default one."""
 

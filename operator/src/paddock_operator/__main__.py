@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Coroutine
 from typing import Any
@@ -28,6 +29,11 @@ from paddock_operator.telemetry.sessions import Export
 
 RESTART_RULES_MINOR = 35
 """Kubernetes 1.35 has `restartPolicyRules` on by default; before, the pod would be refused."""
+
+EXPORT_S = 1.0
+"""For the last spans on the way out."""
+PRIME_S = 300.0
+"""A leader that cannot list for so long gives way: another replica may have better luck."""
 
 log = logging.getLogger("paddock_operator")
 
@@ -111,6 +117,8 @@ async def _lead(
             export=_exporter(closing),
         )
         closing.push_async_callback(parts.close)
+        until = time.monotonic() + PRIME_S
+        health.alive = lambda: (time.monotonic() < until, f"nothing listed within {PRIME_S:.0f} s")
         await parts.engine.prime()
         watches = kopf_bridge.Watches()
         health.alive = lambda: _well(watches.silent(), "ok: leader")
@@ -130,7 +138,13 @@ def _exporter(closing: contextlib.AsyncExitStack) -> Export | None:
     from paddock_operator.telemetry.otlp import SpanExporter
 
     exporter = SpanExporter()
-    closing.callback(exporter.close)
+
+    async def close() -> None:
+        # It waits for its collector, which the lease must not.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(exporter.close), EXPORT_S)
+
+    closing.push_async_callback(close)
     return exporter.export
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import aiohttp
 import kopf
 
-from paddock_operator.cluster.client import Credentials
+from paddock_operator.cluster.client import LIST_CHUNK, Credentials
 from paddock_operator.cluster.errors import ClusterError
 from paddock_operator.engine.engine import KINDS
 from paddock_operator.plan.actions import Kind
@@ -125,7 +125,7 @@ def build_settings() -> kopf.OperatorSettings:
     # Handlers only mark keys: there is nothing to wait for when a worker or the process ends.
     settings.queueing.idle_timeout = 1
     settings.queueing.exit_timeout = 0.2
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = LIST_CHUNK
     settings.watching.connect_timeout = 5
     settings.watching.server_timeout = WATCH_S
     settings.watching.inactivity_timeout = INACTIVE_S
@@ -160,8 +160,12 @@ async def run(
             ended.set_result(why)
 
     def in_the_thread() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             asyncio.run(_watch(here, observe, connect, ready, watches, there, over))
+        except BaseException as error:
+            why = f"{type(error).__name__}: {error}"
+            with contextlib.suppress(RuntimeError):  # our loop may be over first
+                here.call_soon_threadsafe(over, why)
 
     thread = threading.Thread(target=in_the_thread, name="kopf", daemon=True)
     thread.start()
@@ -191,6 +195,8 @@ async def _watch(
     def tell(kind: Kind, obj: Mapping[str, Any], *, deleted: bool) -> None:
         main.call_soon_threadsafe(_take_in, observe, kind, obj, deleted)
 
+    # It warns that it cannot take the signals, which is what the thread is for.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     registry = build_registry(tell)
     sessions: list[aiohttp.ClientSession] = []
     sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()

@@ -114,11 +114,33 @@ async def test_a_status_of_something_gone_is_no_error_and_a_conflict_is() -> Non
         await Writer(Scripted(Conflict("", 409))).patch_status(patch)
 
 
-@pytest.mark.parametrize("answer", [{}, NotFound("", 404), Conflict("", 409)])
-async def test_a_delete_names_its_uid_and_gone_or_replaced_is_success(answer: Any) -> None:
-    api = Scripted(answer)
-    await Writer(api).delete(Delete(KEY, OURS))
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{}],
+        [NotFound("", 404)],
+        [Conflict("", 409), NotFound("", 404)],
+        [Conflict("", 409), {"metadata": {"uid": THEIRS}}],
+    ],
+)
+async def test_a_delete_names_its_uid_and_gone_or_replaced_is_success(answers: list[Any]) -> None:
+    api = Scripted(*answers)
+    assert await Writer(api).delete(Delete(KEY, OURS)) is None
     assert api.asked[0][2]["preconditions"] == {"uid": OURS}
+
+
+async def test_a_delete_that_is_refused_with_a_conflict_is_none() -> None:
+    """Whoever admits may choose that code: the object is still there."""
+    api = Scripted(Conflict("", 409), {"metadata": {"uid": OURS}})
+    with pytest.raises(Conflict):
+        await Writer(api).delete(Delete(KEY, OURS))
+
+
+async def test_a_name_that_one_of_before_is_giving_up_is_waited_for() -> None:
+    going = existing(THEIRS)
+    going["metadata"]["deletionTimestamp"] = "2026-08-01T09:30:00Z"
+    with pytest.raises(Conflict, match="still going"):
+        await Writer(Scripted(AlreadyExists("", 409), going)).create(Create(KEY, OURS, {}))
 
 
 TERMINATING = {"details": {"causes": [{"reason": "NamespaceTerminating"}]}, "message": "x"}

@@ -30,11 +30,13 @@ from tests.operator.planning import (
 )
 
 from paddock_api.base import format_time
+from paddock_api.conditions import ConditionReason as R
 from paddock_api.durations import parse_duration
 from paddock_api.sandbox import Lifetime
 from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan import lifetimes
 from paddock_operator.plan.actions import Converse, Create, Delete, PatchStatus
+from paddock_operator.plan.evidence import Trouble
 from paddock_operator.plan.views import ObjectView, PodView
 
 MADE_WITH = {"maxDuration": "10m", "idleTimeout": "5m"}
@@ -159,7 +161,9 @@ def test_the_end_is_what_is_asked_for_or_else_stays(
         view, asked, made * 1000, None if ceiling is None else ceiling * 1000
     )
     refused = own is not None and ceiling is not None and own > ceiling
-    if own is not None and not refused:
+    if own is not None and ceiling is None and stored is not None:
+        assert moment == after(min(own, stored)), "nothing gets longer while nobody knows the most"
+    elif own is not None and not refused:
         assert moment == after(own)
     else:
         assert moment == after(stored if stored is not None else made)
@@ -236,3 +240,21 @@ def test_nothing_is_deleted_that_has_not_finished() -> None:
     plan = plan_session(stored, READY, pod(), answering=True, now=after(500))
     assert not [action for action in plan.actions if isinstance(action, Delete)]
     assert [a for a in plan.actions if isinstance(a, PatchStatus)] == []
+
+
+NO_TEMPLATE = Trouble(R.TEMPLATE_NOT_FOUND, "SandboxTemplate/python does not exist.")
+
+
+@pytest.mark.parametrize("own", [{}, {"maxDuration": "100h"}])
+def test_what_was_asked_for_while_there_was_no_template_gives_nothing_later(own: Json) -> None:
+    """A session may come before its template, ask for a week, and be edited when it comes."""
+    early = session(step(), max_duration=None, lifetime=own)
+    told = plan_session(early, template=NO_TEMPLATE)
+    status = new_status(told)
+    assert "expiresAt" not in status
+    silent = {**early, "status": status, "spec": {**early["spec"], "lifetime": {}}}
+    small = SandboxTemplateSpec.read({"lifetime": {"maxDuration": "10m"}})
+    create = only(plan_session(silent, template=small), Create)
+    assert create.manifest["spec"]["lifetime"]["maxDuration"] == "10m"
+    plan = plan_session(silent, READY, pod(), answering=True, template=small, now=after(10))
+    assert only(plan, Converse).expires_at == after(600)

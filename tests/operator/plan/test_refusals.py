@@ -32,7 +32,7 @@ def spec(*steps: Any, max_duration: str | None = None) -> AgentSessionSpec:
         pytest.param(
             spec(max_duration="1h1ms"),
             R.DURATION_ABOVE_CEILING,
-            ("spec.lifetime.maxDuration is 1h1ms", "ceiling is 1h", "Lower it"),
+            ("maxDuration is 1h1ms", "ceiling is 1h", "maxDurationLimit", "with less"),
             id="above the ceiling",
         ),
         pytest.param(
@@ -46,13 +46,13 @@ def spec(*steps: Any, max_duration: str | None = None) -> AgentSessionSpec:
         pytest.param(
             spec(step(timeout="31s")),
             R.TIMEOUT_ABOVE_CEILING,
-            ("spec.steps[0].timeout is 31s", "ceiling is 30s", "Lower it"),
+            ("spec.steps[0].timeout is 31s", "ceiling is 30s", "limits.timeout", "with less"),
             id="timeout",
         ),
         pytest.param(
             spec(step(timeout="20s"), max_duration="10s"),
             R.TIMEOUT_ABOVE_CEILING,
-            ("spec.steps[0].timeout is 20s", "(10s)", "raise lifetime.maxDuration"),
+            ("spec.steps[0].timeout is 20s", "(10s)", "longer lifetime.maxDuration"),
             id="timeout beyond the session's own life",
         ),
     ],

@@ -5,6 +5,7 @@ sessions at once, and sign tokens that no runtime takes, which has the node's ti
 """
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,21 +15,33 @@ NOTICED = timedelta(seconds=2)
 TOLD = timedelta(seconds=20)
 
 log = logging.getLogger(__name__)
+_STARTED = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def steady() -> datetime:
+    """The wall clock of when the process started, and what has passed since: nobody sets it."""
+    wall, at = _STARTED
+    return wall + timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - at)
 
 
 class ServerClock:
     """Our clock, corrected by how far it is from the API server's."""
 
-    def __init__(self, own: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, own: Callable[[], datetime] = steady) -> None:
         self._own = own
         self._offset = timedelta()
+        self._doubt: timedelta | None = None
+        """What the last answer said, if it was something else."""
 
     def now(self) -> datetime:
         """In UTC."""
         return self._own() + self._offset
 
     def heard(self, date: str | None) -> None:
-        """The Date header of an answer that has just arrived (RFC 9110, whole seconds)."""
+        """The Date header of a good answer that has just arrived (RFC 9110, whole seconds).
+
+        A jump is taken when two answers in a row agree on it.
+        """
         try:
             told = parsedate_to_datetime(date or "")
         except ValueError:
@@ -37,7 +50,12 @@ class ServerClock:
             return
         offset = told - self._own()
         if abs(offset - self._offset) <= NOTICED:
+            self._doubt = None
             return
+        if self._doubt is None or abs(offset - self._doubt) > NOTICED:
+            self._doubt = offset
+            return
+        self._doubt = None
         self._offset = offset if abs(offset) > NOTICED else timedelta()
         if abs(self._offset) > TOLD:
             log.warning(

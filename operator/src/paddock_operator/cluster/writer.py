@@ -11,7 +11,7 @@ from typing import Any
 
 from paddock_operator.cluster.client import MERGE_PATCH, Api, Json, get, path_of
 from paddock_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NotFound
-from paddock_operator.plan.actions import Create, Delete, PatchStatus, SetSuspend
+from paddock_operator.plan.actions import Create, Delete, Key, PatchStatus, SetSuspend
 from paddock_operator.plan.views import ObjectView
 
 
@@ -40,6 +40,8 @@ class Writer:
             existing = await get(self._api, key)
             if ObjectView(existing).owned_by(action.owner_uid):
                 return existing
+            if ObjectView(existing).deleting:
+                raise Conflict(f"{key} of before is still going.") from None
             raise NameTaken(f"{key} exists and is not owned by uid {action.owner_uid}.") from None
 
     async def patch_status(self, action: PatchStatus) -> Json | None:
@@ -85,15 +87,24 @@ class Writer:
             "preconditions": {"uid": action.uid},
             "propagationPolicy": "Background",
         }
-        if action.grace_seconds is not None:
-            body["gracePeriodSeconds"] = action.grace_seconds
         try:
             answer = await self._api.request(
                 "DELETE", path_of(key.kind, key.namespace, key.name), body=body
             )
-        except (NotFound, Conflict):
+        except NotFound:
+            return None
+        except Conflict:
+            # Most often another uid has the name now; but whoever admits may say 409 as well.
+            if await self._is_there(key, action.uid):
+                raise
             return None
         return answer if ObjectView(answer).deleting else None
+
+    async def _is_there(self, key: Key, uid: str) -> bool:
+        try:
+            return ObjectView(await get(self._api, key)).uid == uid
+        except NotFound:
+            return False
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from paddock_operator.cluster.client import Api, get, list_all
+from paddock_operator.cluster.client import Api, get, pages
 from paddock_operator.cluster.errors import ClusterError, Conflict, NotFound
 from paddock_operator.engine.observing import Observing
 from paddock_operator.engine.performing import Performing, Rejected
@@ -66,8 +66,8 @@ class Engine:
         self.primed = False
 
     def observe(self, kind: Kind, obj: Mapping[str, Any], *, deleted: bool = False) -> None:
-        """Something may have happened to this object. Never blocks; raises on one that no schema
-        of ours would let through, and has taken in nothing of it then."""
+        """Something may have happened to this object. Never blocks; may raise on one that no
+        schema of ours would let through."""
         key = key_of(kind, obj)
         old = self._store.get(key)
         if deleted:
@@ -134,19 +134,24 @@ class Engine:
     async def _list(self, kind: Kind) -> None:
         """Take in all objects of a kind, and forget those that are there no more."""
         labels = SANDBOX_LABEL if kind == "Pod" else ""
-        items, version = await list_all(self._api, kind, labels=labels)
         there = set()
-        for item in items:
-            there.add(key := key_of(kind, item))
-            try:
-                self.observe(kind, item)
-            except Exception:  # as from a watch: one that cannot be read must not hide the others
-                log.exception("listed object not taken in", extra={"key": str(key)})
+        version = ""
+        async for items, version in pages(self._api, kind, labels=labels):  # noqa: B007
+            for item in items:
+                there.add(key_of(kind, item))
+                self._take_in(kind, item)
         for key, obj in self._store.of_kind(kind):
             if key not in there and _not_after(ObjectView(obj).resource_version, version):
                 self.observe(kind, obj, deleted=True)
         if self.primed:  # what owns them is in the store
             await self._sweep.of_kind(kind)
+
+    def _take_in(self, kind: Kind, obj: Mapping[str, Any]) -> None:
+        """As from a watch: one that cannot be read must not hide the others."""
+        try:
+            self.observe(kind, obj)
+        except Exception:
+            log.exception("object not taken in", extra={"key": str(key_of(kind, obj))})
 
     async def _work(self) -> None:
         while True:
@@ -212,7 +217,7 @@ class Engine:
     async def _refresh(self, key: Key) -> None:
         """Our version is old: read the object instead of waiting for the watch."""
         try:
-            self.observe(key.kind, await get(self._api, key))
+            self._take_in(key.kind, await get(self._api, key))
         except NotFound:
             if (old := self._store.get(key)) is not None:
                 self.observe(key.kind, old, deleted=True)

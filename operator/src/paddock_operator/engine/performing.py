@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 _REASONS = {
     "QuotaExceeded": R.QUOTA_EXCEEDED,
     "NamespaceTerminating": R.NAMESPACE_TERMINATING,
-    "PodSecurityViolation": R.POD_REFUSED,
-    "Invalid": R.POD_REFUSED,
     "NameTaken": R.NAME_TAKEN,
     "Forbidden": R.FORBIDDEN,
 }
@@ -166,12 +164,15 @@ class Performing:
             with _counted("create", action.key.kind):
                 created = await self._writer.create(action)
         except (Denied, Invalid, NameTaken) as error:
+            is_claim = action.key.kind == "PersistentVolumeClaim"
+            otherwise = R.VOLUME_UNAVAILABLE if is_claim else R.POD_REFUSED
             trouble = Trouble(
-                _REASONS.get(error.reason, R.POD_REFUSED),
+                _REASONS.get(error.reason, otherwise),
                 f"{action.key.kind.lower()}/{action.key.name}: {error} {error.way_out}",
             )
             # The next plan tells it in the status before it tries again.
-            self._troubles.set(key, trouble)
+            if self._store.get(key) is not None:
+                self._troubles.set(key, trouble)
             if is_pod:
                 self._uids.refused(action.owner_uid)
             raise Rejected(trouble) from error

@@ -1,16 +1,15 @@
 """Children whose owner is gone: the garbage collector's work, looked after.
 
 Kubernetes deletes what has lost its owner by itself. This is for when it does not (the collector
-is down, or somebody told it to leave orphans of a kind that nothing else ends): at every resync
-each child whose owner this process does not know is deleted, once the API server has said that
-the owner is not there. A reference alone proves nothing, so only those to our own API group
+is down): a child whose owner was not there at two resyncs in a row is deleted, once the API server
+itself has said so. A reference alone proves nothing, so only those to our own API group
 count, and a label never does.
 """
 
 import logging
 
 from paddock_operator.cluster.client import Api, get
-from paddock_operator.cluster.errors import NotFound
+from paddock_operator.cluster.errors import ClusterError, NotFound
 from paddock_operator.engine.performing import Performing
 from paddock_operator.engine.store import Store
 from paddock_operator.plan.actions import Delete, Key, Kind
@@ -26,9 +25,12 @@ class Sweep:
         self._api = api
         self._store = store
         self._performing = performing
+        self._orphans: dict[Kind, set[str]] = {}
+        """uids of the last time."""
 
     async def of_kind(self, kind: Kind) -> None:
         """Delete the orphans of a kind. Raises ClusterError."""
+        before, found = self._orphans.get(kind, set()), set()
         for key, obj in self._store.of_kind(kind):
             view = ObjectView(obj)
             parent = parent_of(key, view)
@@ -36,8 +38,15 @@ class Sweep:
                 continue
             if await self._is_there(parent, view.owner.uid):
                 continue
-            log.warning("orphan deleted", extra={"key": str(key), "owner": str(parent)})
-            await self._performing.perform(key, Delete(key, view.uid))
+            found.add(view.uid)
+            if view.uid in before:
+                log.warning("orphan deleted", extra={"key": str(key), "owner": str(parent)})
+                try:
+                    await self._performing.perform(key, Delete(key, view.uid))
+                except ClusterError as error:
+                    told = {"key": str(key), "error.message": str(error)}
+                    log.warning("orphan not deleted", extra=told)
+        self._orphans[kind] = found
 
     async def _is_there(self, parent: Key, uid: str) -> bool:
         known = self._store.get(parent)

@@ -1,4 +1,4 @@
-"""The closed set of things the operator can do, as data. `cluster.apply` carries them out."""
+"""The closed set of things the operator can do, as data; engine/performing.py does them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,7 +49,6 @@ class Delete:
 
     key: Key
     uid: str
-    grace_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,16 @@ from pydantic import ValidationError
 
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.messages import Execution, TerminationMessage
-from paddock_operator.plan.views import PodView
+from paddock_operator.plan.views import PodView, parse_time
 
 RUNTIME = "runtime"
 WORKSPACE = "workspace"
 LAST_WORDS = timedelta(seconds=2)
 """How long after a deleted pod's grace its runtime's last words are waited for: the kubelet
 writes the containers' ends into the status before it lets the pod go."""
+FOLLOWED = timedelta(seconds=5)
+"""The same for the runtime's end after its workspace's: it exits 2 s later at most, and the kubelet
+looks every second."""
 RESTARTED_EXIT_CODE = 137
 """The pod's restart rules bring a container back after this code and no other."""
 
@@ -76,6 +79,13 @@ class PodEnd:
 
 def pod_trouble(pod: PodView) -> Trouble | None:
     """Why a pod that has not started does not, with what to do about it."""
+    if (why := pod.unschedulable) is not None and pod.volume_claim and "Claim" in why:
+        return Trouble(
+            R.VOLUME_UNAVAILABLE,
+            f"persistentvolumeclaim/{pod.volume_claim} of pod {pod.name} has no volume. Check that "
+            "the template's workspace.volume.storageClassName is one that provisions (`kubectl get "
+            f"storageclass`), or that there is a default one. The scheduler says: {why}",
+        )
     if (why := pod.unschedulable) is not None:
         return Trouble(
             R.UNSCHEDULABLE,
@@ -104,8 +114,18 @@ def pod_trouble(pod: PodView) -> Trouble | None:
 
 
 def last_words_until(pod: PodView) -> datetime | None:
-    """Until when a pod that is being deleted may still say how its executions ended."""
-    return pod.deleted_at + LAST_WORDS if pod.deleted_at is not None else None
+    """Until when a pod that is ending may still say how its executions ended; None: it lives.
+
+    It is being deleted, or its workspace has followed a runtime that ended the sandbox, and the
+    kubelet tells the two containers' ends one after the other.
+    """
+    if pod.deleted_at is not None:
+        return pod.deleted_at + LAST_WORDS
+    followed = pod.container(WORKSPACE).terminated
+    if followed is not None and followed.get("exitCode") == 0:
+        finished = parse_time(followed.get("finishedAt"))
+        return finished + FOLLOWED if finished is not None else None
+    return None
 
 
 def pod_end(pod: PodView, now: datetime) -> PodEnd | None:
@@ -117,9 +137,11 @@ def pod_end(pod: PodView, now: datetime) -> PodEnd | None:
         return told
     if pod.phase == "Failed" or pod.phase == "Succeeded":
         return _ended_phase(pod)
-    if (until := last_words_until(pod)) is not None:
-        # Its runtime has been told to stop: it cancels, answers and leaves its message.
-        return None if pod.container(RUNTIME).running and now < until else _who_asked(pod)
+    until = last_words_until(pod)
+    if until is not None and pod.container(RUNTIME).running and now < until:
+        return None
+    if pod.deleting:
+        return _who_asked(pod)
     for name, reason in ((RUNTIME, R.RUNTIME_FAILED), (WORKSPACE, R.WORKSPACE_LOST)):
         ended = pod.container(name).terminated
         if ended is not None and ended.get("exitCode") != RESTARTED_EXIT_CODE:
@@ -151,16 +173,18 @@ def _pod_reason(pod: PodView) -> PodEnd | None:
     reason = str(pod.status.get("reason") or "")
     message = str(pod.status.get("message") or "")
     if reason == "Evicted":
-        return PodEnd(R.EVICTED, f"pod {pod.name} was evicted: {message}")
+        return PodEnd(R.EVICTED, f"pod {pod.name} was evicted: {message.rstrip('.')}.")
     if reason == "DeadlineExceeded":
         return PodEnd(R.DEADLINE_EXCEEDED, f"pod {pod.name} reached its activeDeadlineSeconds.")
     if reason in ("Preempting", "Preempted"):  # by the kubelet: it says TerminationByKubelet too
-        return PodEnd(R.PREEMPTED, f"pod {pod.name} was preempted: {message}")
+        return PodEnd(R.PREEMPTED, f"pod {pod.name} was preempted: {message.rstrip('.')}.")
     if pod.disruption is not None and pod.disruption[0] in _DISRUPTIONS:
         known, sentence = _DISRUPTIONS[pod.disruption[0]]
-        return PodEnd(known, f"pod {pod.name} {sentence}: {pod.disruption[1]}")
+        return PodEnd(known, f"pod {pod.name} {sentence}: {pod.disruption[1].rstrip('.')}.")
     if reason in ("NodeLost", "NodeShutdown", "Terminated", "Shutdown"):
-        return PodEnd(R.NODE_LOST, f"pod {pod.name} ended with its node: {reason}: {message}")
+        return PodEnd(
+            R.NODE_LOST, f"pod {pod.name} ended with its node: {reason}: {message.rstrip('.')}."
+        )
     return None
 
 
@@ -196,8 +220,8 @@ def _termination_message(pod: PodView) -> PodEnd | None:
     except ValidationError:
         return PodEnd(R.RUNTIME_FAILED, _container_sentence(pod, RUNTIME))
     sentences = {
-        R.DEADLINE_EXCEEDED: "the session reached its maxDuration.",
-        R.IDLE: "the session was not used for its idleTimeout.",
+        R.DEADLINE_EXCEEDED: "it reached its maxDuration.",
+        R.IDLE: "it was not used for its idleTimeout. Raise lifetime.idleTimeout if it was short.",
         R.TERMINATED: f"pod {pod.name} was asked to stop by the node.",
     }
     reason = next((known for known in sentences if known == message.reason), R.RUNTIME_FAILED)

@@ -64,13 +64,17 @@ def expires_at(
     """When it is over, and a sentence if that is not what its spec asks for.
 
     The end that is in its status, before that the one it was made with, stays if the spec is
-    silent, or if an edit asks for more than the ceiling: that is refused, never clamped.
+    silent, or if an edit asks for more than the ceiling: that is refused, never clamped. While
+    the ceiling is not known (None), nothing gets longer.
     """
     stored = parse_time(view.status.get("expiresAt"))
     made_with = stored or view.created_at + timedelta(milliseconds=default_ms)
     if own.max_duration is None:
         return made_with, ""
-    if ceiling is not None and own.max_duration.ms > ceiling:
+    if ceiling is None:
+        asked = view.created_at + timedelta(milliseconds=own.max_duration.ms)
+        return min(asked, stored) if stored is not None else asked, ""
+    if own.max_duration.ms > ceiling:
         return made_with, (
             f"spec.lifetime.maxDuration is {own.max_duration}, above the "
             f"{format_duration(ceiling)} that its template allowed; the end stays as it was. "

@@ -20,7 +20,8 @@ def refusal(spec: AgentSessionSpec, template: SandboxTemplateSpec) -> Trouble | 
         return Trouble(
             R.DURATION_ABOVE_CEILING,
             f"spec.lifetime.maxDuration is {format_duration(wanted)}, the template's ceiling is "
-            f"{format_duration(ceiling)}. Lower it or use another template.",
+            f"{format_duration(ceiling)} (lifetime.maxDurationLimit). Create the session again "
+            "with less or with another template.",
         )
     for index, step in enumerate(spec.steps):
         where = f"spec.steps[{index}]"
@@ -35,14 +36,15 @@ def refusal(spec: AgentSessionSpec, template: SandboxTemplateSpec) -> Trouble | 
         if step.timeout.ms > template.limits.timeout.ms:
             return Trouble(
                 R.TIMEOUT_ABOVE_CEILING,
-                f"{where}.timeout is {step.timeout}, the template's ceiling "
-                f"is {template.limits.timeout}. "
-                "Lower it or use another template.",
+                f"{where}.timeout is {step.timeout}, the template's ceiling is "
+                f"{template.limits.timeout} (limits.timeout). Create the session again with less "
+                "or with another template.",
             )
         if step.timeout.ms > wanted:
             return Trouble(
                 R.TIMEOUT_ABOVE_CEILING,
                 f"{where}.timeout is {step.timeout}, longer than the session "
-                f"may live ({format_duration(wanted)}). Lower it or raise lifetime.maxDuration.",
+                f"may live ({format_duration(wanted)}). Create it again with less or with a longer "
+                "lifetime.maxDuration.",
             )
     return None

@@ -15,7 +15,7 @@ from paddock_api.conditions import ConditionReason as R
 from paddock_api.durations import MAX_DURATION_MS
 from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import lifetimes, steps
-from paddock_operator.plan.actions import Plan, SetSuspend, until
+from paddock_operator.plan.actions import Emit, Plan, SetSuspend, until
 from paddock_operator.plan.conditions import Condition
 from paddock_operator.plan.evidence import PodEnd, Trouble, last_words_until
 from paddock_operator.plan.lifetimes import RUNTIME_GRACE
@@ -25,7 +25,9 @@ from paddock_operator.plan.session_ends import (
     after_its_end,
     finish,
     overdue,
+    release,
     sandbox_key,
+    session_key,
     stored_reason,
 )
 from paddock_operator.plan.session_input import SessionObserved
@@ -47,7 +49,7 @@ def plan_session(seen: SessionObserved, now: datetime) -> Plan:
     """What to do for an AgentSession now."""
     session = seen.session
     if session.deleting:
-        return Plan()
+        return Plan(release(seen))  # somebody's finalizer may keep it here for long
     if session.is_true("Finished"):
         return after_its_end(seen, now)
     draft = _draft(session)
@@ -120,8 +122,10 @@ def _not_understood(
             end = sandbox_end(seen, now)
         if end is not None:
             return finish(seen, draft, Outcome(False, end.reason, end.message), now)
+    made_with = lifetimes.read_lifetime(sandbox).max_duration if sandbox is not None else None
+    life_ms = made_with.ms if made_with is not None else MAX_DURATION_MS
     stored = parse_time(session.status.get("expiresAt"))
-    expires_at = stored or session.created_at + timedelta(milliseconds=MAX_DURATION_MS)
+    expires_at = stored or session.created_at + timedelta(milliseconds=life_ms)
     return waiting(seen, replace(draft, expires_at=expires_at), spec_invalid(error), now)
 
 
@@ -135,8 +139,11 @@ def _with_sandbox(
     assert draft.expires_at is not None
     if sandbox.spec.get("suspend") is True:
         key, uid, version = sandbox_key(sandbox), sandbox.uid, sandbox.resource_version
-        return Plan((SetSuspend(key, uid, version, suspend=False),), draft.expires_at)
-    leaving = seen.pod.deleting if seen.pod is not None else False
+        wake = SetSuspend(key, uid, version, suspend=False)
+        told = "spec.suspend is false again: another pod is made."
+        event = Emit(session_key(seen.session), seen.session.uid, "Normal", "Resumed", told)
+        return Plan((wake, event), draft.expires_at)
+    leaving = seen.pod is not None and last_words_until(seen.pod) is not None
     if seen.answering and named(sandbox, seen.pod) and not (leaving and draft.sandbox is None):
         return work(seen, sandbox, draft, spec, now)
     if not seen.session.is_true("SandboxReady"):

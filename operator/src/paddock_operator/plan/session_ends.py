@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 
 from paddock_api.base import format_time
 from paddock_api.conditions import ConditionReason as R
+from paddock_api.durations import format_duration
 from paddock_api.messages import Execution
 from paddock_api.reasons import ExecutionReason
+from paddock_api.sandbox import Lifetime
 from paddock_api.session import AgentSessionSpec
-from paddock_operator.plan import session_status, steps
-from paddock_operator.plan.actions import Action, Delete, Emit, Key, Plan
+from paddock_operator.plan import lifetimes, session_status, steps
+from paddock_operator.plan.actions import Action, Delete, Emit, Key, PatchStatus, Plan
 from paddock_operator.plan.evidence import PodEnd, Trouble
 from paddock_operator.plan.lifetimes import RUNTIME_GRACE, ttl_ends_at
 from paddock_operator.plan.session_input import Refused, SessionObserved
@@ -92,7 +94,7 @@ def after_end(
     if said is not None and (stopped is None or stopped.get("reason") not in WITH_THE_SANDBOX):
         outcome = said
     elif end.reason is R.IDLE and not draft.steps:
-        outcome = Outcome(None, R.IDLE, end.message)
+        outcome = Outcome(None, R.IDLE, _idle_sentence(seen, spec))
     elif end.reason is R.DEADLINE_EXCEEDED or (end.reason is R.SANDBOX_LOST and expired):
         outcome = deadline(draft)
     else:
@@ -100,6 +102,16 @@ def after_end(
             False, end.reason, f"{end.message} Create the session again to start over."
         )
     return finish(seen, draft, outcome, now, events)
+
+
+def _idle_sentence(seen: SessionObserved, spec: AgentSessionSpec) -> str:
+    made_with = lifetimes.read_lifetime(seen.sandbox) if seen.sandbox else Lifetime()
+    idle_ms = lifetimes.idle_ms(spec.lifetime, made_with, seen.template)
+    how_long = f"{format_duration(idle_ms)} (idleTimeout)" if idle_ms else "its idleTimeout"
+    return (
+        f"the session was not used for {how_long}. Create a new one, with a longer "
+        "lifetime.idleTimeout if that was short."
+    )
 
 
 def _last_words(seen: SessionObserved, current: StepStatus, end: PodEnd) -> StepStatus:
@@ -148,7 +160,13 @@ def after_its_end(seen: SessionObserved, now: datetime) -> Plan:
     due = ttl_ends_at(session, parse_time(session.status.get("finishedAt")))
     if due is not None and now >= due:
         return Plan((*release(seen), Delete(session_key(session), session.uid)))
-    return Plan(release(seen), due)
+    seen_edit: tuple[Action, ...] = ()
+    if session.status.get("observedGeneration") != session.generation:
+        # Nothing else changes any more; tools that wait for it must not wait for ever.
+        status = {**session.status, "observedGeneration": session.generation}
+        key, version = session_key(session), session.resource_version
+        seen_edit = (PatchStatus(key, session.uid, version, session.status, status),)
+    return Plan((*seen_edit, *release(seen)), due)
 
 
 def collected(seen: SessionObserved, current: StepStatus) -> StepStatus | None:
@@ -179,7 +197,7 @@ def _step_sentence(step: StepStatus) -> str:
     if "signal" in step:
         said += f" by {step['signal']}"
     if "message" in step:
-        said += f": {step['message']}"
+        said += f": {str(step['message']).rstrip('.')}"
     return f"{said}. Read status.steps for its output."
 
 

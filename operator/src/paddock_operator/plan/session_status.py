@@ -99,7 +99,8 @@ def build(draft: Draft, now: datetime) -> dict[str, Any]:
     if draft.sandbox is not None:
         name, uid = draft.sandbox
         status["sandbox"] = {"name": name, "uid": uid, "launch": "Cold"}
-    if draft.expires_at is not None:
+    # Before there is a sandbox the template decides, which may still come or change.
+    if draft.expires_at is not None and (draft.starting or draft.sandbox or draft.outcome):
         status["expiresAt"] = format_time(draft.expires_at)
     if draft.sandboxes_lost:
         status["sandboxesLost"] = draft.sandboxes_lost

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from paddock_api.base import format_time
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.reasons import ExecutionReason
 from paddock_api.session import AgentSessionSpec
@@ -52,7 +53,8 @@ def plan_suspended(
         return finish(seen, draft, outcome, now, events)
     if now >= expires_at:
         return finish(seen, draft, deadline(draft), now, events)
-    told = replace(draft, suspension=Condition("Suspended", "True", R.SUSPENDED, SUSPENDED))
+    message = f"{SUSPENDED} It ends at {format_time(expires_at)} in any case."
+    told = replace(draft, suspension=Condition("Suspended", "True", R.SUSPENDED, message))
     actions: list[Action] = []
     if (write := session_status.patch(told, now)) is not None:
         key = session_key(session)
@@ -68,9 +70,11 @@ def _cancelled(seen: SessionObserved, current: StepStatus, now: datetime) -> Ste
     """The running step's end, or None while it is waited for."""
     answer = seen.results.get(str(current.get("executionId")))
     if isinstance(answer, Refused) and answer.code == "NotFound":
-        message = "the session was suspended before the step had started."
+        message = "the session was suspended before its runtime had taken the step."
         return steps.lost(current, ExecutionReason.CANCELLED, message)
     if (ended := collected(seen, current)) is not None:
+        if ended.get("reason") == ExecutionReason.CANCELLED:
+            return {**ended, "message": "spec.suspend was set while it ran; it is not repeated."}
         return ended
     since = _suspending_since(seen)
     if since is not None and now >= since + CANCEL_PATIENCE:

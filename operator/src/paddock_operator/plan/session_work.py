@@ -44,6 +44,7 @@ def work(
     expires_at = draft.expires_at
     assert expires_at is not None
     assert pod is not None
+    leaving = last_words_until(pod) is not None
     draft = replace(draft, ready=True, sandbox=(sandbox.name, sandbox.uid))
     statuses = list(draft.steps)
     events: list[Emit] = []
@@ -65,7 +66,7 @@ def work(
     if (late := overdue(seen, draft, spec, now)) is not None:
         return late
     execution = None
-    if after.next is not None and not pod.deleting:
+    if after.next is not None and not leaving:
         statuses = replace_step(statuses, steps.running({"name": after.next.name}, session.uid))
         draft = replace(draft, steps=statuses)
         execution = after.next.to_request(session.uid)
@@ -79,7 +80,7 @@ def work(
         if not session.status.get("readyAt"):
             events.insert(0, _ready_event(session, sandbox, now))
     actions += events
-    if not pod.deleting or execution is not None:
+    if not leaving or execution is not None:
         actions.append(_converse(seen, sandbox, draft, spec, now, execution))
     plan = Plan(tuple(actions), expires_at + RUNTIME_GRACE)
     return until(plan, last_words_until(pod))
@@ -98,8 +99,8 @@ def _explained_until(pod: PodView, ended: StepStatus, now: datetime) -> datetime
 
 
 def _ready_event(session: ObjectView, sandbox: ObjectView, now: datetime) -> Emit:
-    took = (now - session.created_at).total_seconds()
-    message = f"sandbox/{sandbox.name} answers, {took:.1f} s after creation."
+    took = (now - sandbox.created_at).total_seconds()
+    message = f"sandbox/{sandbox.name} answers, {took:.1f} s after it was made."
     return Emit(session_key(session), session.uid, "Normal", "SandboxReady", message)
 
 

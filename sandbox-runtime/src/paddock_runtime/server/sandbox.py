@@ -149,9 +149,13 @@ class Sandbox:
 
     def _leave_message(self, reason: str) -> None:
         ends = self.executions.all_ends()
-        newest = [self.executions.view(entry, 0) for entry in ends if entry.collected][-20:]
-        uncollected = [self.executions.view(entry, 0) for entry in ends if not entry.collected]
-        message = termination_message(reason, uncollected[:64], newest)
+        newest = [entry for entry in ends if entry.collected][-20:]
+        uncollected = [entry for entry in ends if not entry.collected]
+        message = termination_message(
+            reason,
+            [self.executions.view(entry, 0) for entry in uncollected[:64]],
+            [self.executions.view(entry, 0) for entry in newest],
+        )
         try:
             descriptor = os.open(self._places.termination_log, os.O_WRONLY | os.O_TRUNC)
         except OSError as error:

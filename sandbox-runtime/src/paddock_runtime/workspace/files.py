@@ -32,6 +32,10 @@ def write_files(root: str, files: Iterable[tuple[str, str]], *, keep: bool = Fal
             _write(root, parts, content.encode(), keep)
         except OSError as error:
             sentence = f"file {path!r} cannot be written: {error.strerror}"
+            if error.errno == errno.EACCES:
+                sentence += (
+                    f" for user {os.getuid()}; a volume must be writable for its group (fsGroup)"
+                )
             raise FileError(sentence, error.errno in _PASSING) from error
 
 
