@@ -82,9 +82,10 @@ class Admin:
             data=json.dumps(body) if body is not None else None,
             headers=headers,
         ) as response:
-            answer: Json = json.loads(await response.read() or b"{}")
+            text = await response.text()
             if response.status >= 300:
-                raise Refused(response.status, str(answer.get("message")))
+                raise Refused(response.status, text)  # a kind that is not served: no JSON
+            answer: Json = json.loads(text or "{}")
             return answer
 
     async def create(self, resource: str, namespace: str, manifest: Json) -> Json:
