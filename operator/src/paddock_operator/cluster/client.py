@@ -15,7 +15,13 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from paddock_operator.cluster.clock import ServerClock
-from paddock_operator.cluster.errors import ClusterError, Overloaded, Unreachable, from_response
+from paddock_operator.cluster.errors import (
+    ClusterError,
+    NotFound,
+    Overloaded,
+    Unreachable,
+    from_response,
+)
 from paddock_operator.plan.actions import Key
 
 Json = dict[str, Any]
@@ -79,6 +85,15 @@ class Api(Protocol):
 async def get(api: Api, key: Key) -> Json:
     """Read one object; NotFound if it is not there."""
     return await api.request("GET", path_of(key.kind, key.namespace, key.name))
+
+
+async def is_there(api: Api, key: Key, uid: str) -> bool:
+    """Whether the object of this name is the one with this uid."""
+    try:
+        obj = await get(api, key)
+    except NotFound:
+        return False
+    return bool((obj.get("metadata") or {}).get("uid") == uid)
 
 
 async def pages(api: Api, kind: str, *, labels: str = "") -> AsyncIterator[tuple[list[Json], str]]:

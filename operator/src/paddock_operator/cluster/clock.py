@@ -15,13 +15,21 @@ NOTICED = timedelta(seconds=2)
 TOLD = timedelta(seconds=20)
 
 log = logging.getLogger(__name__)
-_STARTED = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot_time() -> float:
+    """Seconds since boot. Unlike time.monotonic it also runs while the machine is suspended,
+    when the other replica takes over."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+_STARTED = datetime.now(UTC), boot_time()
 
 
 def steady() -> datetime:
     """The wall clock of when the process started, and what has passed since: nobody sets it."""
     wall, at = _STARTED
-    return wall + timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - at)
+    return wall + timedelta(seconds=boot_time() - at)
 
 
 class ServerClock:

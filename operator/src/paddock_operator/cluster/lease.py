@@ -13,7 +13,6 @@ again as another.
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from enum import Enum, auto
 from typing import Any
 
 from paddock_operator.cluster.client import Api, Json, path_of
+from paddock_operator.cluster.clock import boot_time
 from paddock_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NotFound
 from paddock_operator.telemetry import metrics
 
@@ -115,12 +115,6 @@ class Claim:
     def _promised_s(self) -> float:
         promised = self._record.get("leaseDurationSeconds")
         return promised if isinstance(promised, int) and promised > 0 else self.timing.duration_s
-
-
-def boot_time() -> float:
-    """Seconds since boot. Unlike time.monotonic it also runs while the machine is suspended,
-    when the other replica takes over."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Elector:

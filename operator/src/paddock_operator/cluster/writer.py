@@ -9,9 +9,9 @@ delete   uid precondition; gone or replaced already is success
 from collections.abc import Mapping
 from typing import Any
 
-from paddock_operator.cluster.client import MERGE_PATCH, Api, Json, get, path_of
+from paddock_operator.cluster.client import MERGE_PATCH, Api, Json, get, is_there, path_of
 from paddock_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NotFound
-from paddock_operator.plan.actions import Create, Delete, Key, PatchStatus, SetSuspend
+from paddock_operator.plan.actions import Create, Delete, PatchStatus, SetSuspend
 from paddock_operator.plan.views import ObjectView
 
 
@@ -95,16 +95,10 @@ class Writer:
             return None
         except Conflict:
             # Most often another uid has the name now; but whoever admits may say 409 as well.
-            if await self._is_there(key, action.uid):
+            if await is_there(self._api, key, action.uid):
                 raise
             return None
         return answer if ObjectView(answer).deleting else None
-
-    async def _is_there(self, key: Key, uid: str) -> bool:
-        try:
-            return ObjectView(await get(self._api, key)).uid == uid
-        except NotFound:
-            return False
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest
 from paddock_api.reasons import ExecutionState
 from paddock_operator.plan.actions import CancelExecution, Converse, Key
+from paddock_operator.plan.lifetimes import remaining_ms
 from paddock_operator.plan.session_input import Refused
 from paddock_operator.runtime_client.client import RuntimeRefusal, RuntimeUnavailable, pause
 
@@ -161,8 +162,8 @@ class Conversations:
             try:
                 if self._told.get(action.pod_uid) != _lifetime(action):
                     # Counted anew: a runtime that could not be reached must not live longer.
-                    left_ms = int((action.expires_at - self._now()).total_seconds() * 1000)
-                    body = action.configure.model_copy(update={"expires_in_ms": max(1, left_ms)})
+                    left_ms = remaining_ms(action.expires_at, self._now())
+                    body = action.configure.model_copy(update={"expires_in_ms": left_ms})
                     await self._client.configure(action.ip, action.sandbox_uid, body)
                     self._told[action.pod_uid] = _lifetime(action)
                 if action.execution is None:

@@ -12,7 +12,14 @@ from paddock_operator.plan.actions import Key
 from paddock_operator.plan.sandbox import SandboxObserved
 from paddock_operator.plan.session_input import SessionObserved
 from paddock_operator.plan.templates import read_template, template_key
-from paddock_operator.plan.views import ObjectView, PodView, get, parent_of
+from paddock_operator.plan.views import (
+    ObjectView,
+    PodView,
+    get,
+    parent_of,
+    sandbox_key,
+    session_key,
+)
 
 
 class Observing:
@@ -46,13 +53,12 @@ class Observing:
             pod=pod,
             answering=pod is not None and self._prober.is_ready(pod.uid),
             results=self._conversations.results(session.uid),
-            trouble=self._troubles.get(Key("AgentSession", session.namespace, session.name)),
+            trouble=self._troubles.get(session_key(session)),
         )
 
     def sandbox(self, sandbox: ObjectView) -> SandboxObserved:
         """Everything a Sandbox's plan may look at."""
-        named = self._store.get(Key("Pod", sandbox.namespace, sandbox.name))
-        pod = PodView(named) if named is not None else None
+        pod = self._named_like(sandbox)
         key = template_key(sandbox)
         free_uid = 0
         if pod is None and not sandbox.status.get("podUid") and not sandbox.is_true("Finished"):
@@ -66,7 +72,7 @@ class Observing:
             pod=pod,
             answering=pod is not None and self._prober.is_ready(pod.uid),
             free_uid=free_uid,
-            trouble=self._troubles.get(Key("Sandbox", sandbox.namespace, sandbox.name)),
+            trouble=self._troubles.get(sandbox_key(sandbox)),
             claimed=claimed is not None,
             in_use=claimed is not None and not claimed.is_true("Suspended"),
         )
@@ -96,7 +102,7 @@ class Observing:
 
     def _claimed_by(self, sandbox: ObjectView) -> ObjectView | None:
         """Its session, if that one's status names it: the write that precedes every dispatch."""
-        parent = parent_of(Key("Sandbox", sandbox.namespace, sandbox.name), sandbox)
+        parent = parent_of(sandbox_key(sandbox), sandbox)
         session = self._store.get(parent) if parent is not None else None
         if session is None or get(session, "status", "sandbox", "uid") != sandbox.uid:
             return None
@@ -104,9 +110,13 @@ class Observing:
 
     def _pod_of(self, sandbox: ObjectView) -> PodView | None:
         """By its one name, and only if this sandbox controls it: anybody can write a reference."""
-        named = self._store.get(Key("Pod", sandbox.namespace, sandbox.name))
-        pod = PodView(named) if named is not None else None
+        pod = self._named_like(sandbox)
         return pod if pod is not None and pod.owned_by(sandbox.uid) else None
+
+    def _named_like(self, sandbox: ObjectView) -> PodView | None:
+        """Whatever pod has its name, whoever controls it."""
+        named = self._store.get(Key("Pod", sandbox.namespace, sandbox.name))
+        return PodView(named) if named is not None else None
 
     def _live_uids(self) -> Iterator[int]:
         for _, obj in self._store.of_kind("Pod"):

@@ -8,8 +8,8 @@ count, and a label never does.
 
 import logging
 
-from paddock_operator.cluster.client import Api, get
-from paddock_operator.cluster.errors import ClusterError, NotFound
+from paddock_operator.cluster.client import Api, is_there
+from paddock_operator.cluster.errors import ClusterError
 from paddock_operator.engine.performing import Performing
 from paddock_operator.engine.store import Store
 from paddock_operator.plan.actions import Delete, Key, Kind
@@ -52,7 +52,4 @@ class Sweep:
         known = self._store.get(parent)
         if known is not None and ObjectView(known).uid == uid:
             return True
-        try:
-            return ObjectView(await get(self._api, parent)).uid == uid
-        except NotFound:
-            return False
+        return await is_there(self._api, parent, uid)

@@ -1,16 +1,16 @@
 """Sandboxes that no session owns: their own spec says how long they live."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.durations import MAX_DURATION_MS, format_duration
 from paddock_api.messages import Configure
 from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan import lifetimes
-from paddock_operator.plan.actions import Converse, Key
+from paddock_operator.plan.actions import Converse
 from paddock_operator.plan.evidence import Trouble
-from paddock_operator.plan.views import ObjectView, PodView, is_of_a_session
+from paddock_operator.plan.views import ObjectView, PodView, is_of_a_session, sandbox_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +47,22 @@ def life_of(
             f"spec.lifetime.maxDuration is {own.max_duration}, the template's ceiling is "
             f"{format_duration(ceiling)}. Lower it or use another template.",
         )
-    return Life(expires_at, lifetimes.idle_ms(own, own, template), refused, note)
+    return Life(expires_at, lifetimes.idle_ms(own, sandbox, template), refused, note)
 
 
 def configure(sandbox: ObjectView, pod: PodView, life: Life, now: datetime) -> Converse | None:
     """Tell the runtime its deadlines; None for a session's sandbox."""
     if life.expires_at is None:
         return None
-    remaining = (life.expires_at - now) // timedelta(milliseconds=1)
     return Converse(
-        session=Key("Sandbox", sandbox.namespace, sandbox.name),
+        session=sandbox_key(sandbox),
         session_uid=sandbox.uid,
         sandbox_uid=sandbox.uid,
         pod_uid=pod.uid,
         ip=pod.ip,
         configure=Configure(
             session_uid=sandbox.uid,
-            expires_in_ms=max(1, remaining),
+            expires_in_ms=lifetimes.remaining_ms(life.expires_at, now),
             idle_timeout_ms=life.idle_ms,
         ),
         expires_at=life.expires_at,

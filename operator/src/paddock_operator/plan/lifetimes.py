@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from paddock_api.durations import format_duration
+from paddock_api.durations import MAX_DURATION_MS, format_duration
 from paddock_api.sandbox import Lifetime
 from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan.pods import DEADLINE_SLACK_SECONDS
@@ -41,8 +41,25 @@ def resolved(own: Lifetime, template: SandboxTemplateSpec) -> Mapping[str, Any]:
     return {"maxDuration": format_duration(life_ms), "idleTimeout": str(idle)}
 
 
-def idle_ms(own: Lifetime, made_with: Lifetime, template: object) -> int | None:
-    """What `configure` says of idleness, in milliseconds."""
+def default_ms(sandbox: ObjectView | None, template: object) -> int:
+    """The life of whoever is silent about it: what the sandbox was made with, before there is one
+    the template's default, and the longest where nobody can say."""
+    if sandbox is not None and (made_with := read_lifetime(sandbox).max_duration) is not None:
+        return made_with.ms
+    if isinstance(template, SandboxTemplateSpec):
+        return template.lifetime.max_duration.ms
+    return MAX_DURATION_MS
+
+
+def remaining_ms(expires_at: datetime, now: datetime) -> int:
+    """What `configure` says of the end; at least 1, which is at once."""
+    return max(1, (expires_at - now) // timedelta(milliseconds=1))
+
+
+def idle_ms(own: Lifetime, sandbox: ObjectView | None, template: object) -> int | None:
+    """What `configure` says of idleness, in milliseconds: its own word, that which the sandbox
+    was made with, the template's default."""
+    made_with = read_lifetime(sandbox) if sandbox is not None else Lifetime()
     default = template.lifetime.idle_timeout if isinstance(template, SandboxTemplateSpec) else None
     chosen = own.idle_timeout or made_with.idle_timeout or default
     return chosen.ms if chosen is not None else None

@@ -23,7 +23,13 @@ from paddock_operator.plan.lifetimes import RUNTIME_GRACE, ttl_ends_at
 from paddock_operator.plan.pods import PodSettings, build_pod
 from paddock_operator.plan.sandbox_status import Report
 from paddock_operator.plan.templates import spec_invalid
-from paddock_operator.plan.views import ObjectView, PodView, is_of_a_session, parse_time
+from paddock_operator.plan.views import (
+    ObjectView,
+    PodView,
+    is_of_a_session,
+    parse_time,
+    sandbox_key,
+)
 
 NAME_TAKEN_RETRY = timedelta(seconds=15)
 """Nothing tells us that an object which is not ours has gone."""
@@ -61,9 +67,12 @@ def plan_sandbox(seen: SandboxObserved, settings: PodSettings, now: datetime) ->
     except ValidationError as error:
         return _report(seen, now, Report(trouble=spec_invalid(error)))
     life = life_of(sandbox, seen.template, _own_pod(seen))
-    if life.expires_at is not None and now >= life.expires_at and not _says_its_end(seen, now):
+    if life.expires_at is not None and now >= life.expires_at:
+        # Its pod may prove another end, most often an earlier one.
+        told = end_by_its_pod(sandbox, _own_pod(seen), now)
         waits_for_runtime = _own_pod(seen) is not None and seen.answering
-        if not waits_for_runtime or now >= life.expires_at + RUNTIME_GRACE:
+        overdue = not waits_for_runtime or now >= life.expires_at + RUNTIME_GRACE
+        if told is None and overdue:
             end = PodEnd(R.DEADLINE_EXCEEDED, "it reached its maxDuration.")
             return _report(seen, now, Report(end=end), life)
     plan = _live(seen, settings, life, now)
@@ -105,7 +114,7 @@ def _live(seen: SandboxObserved, settings: PodSettings, life: Life, now: datetim
     if not seen.answering:
         probe: tuple[Action, ...] = ()
         if pod.ip and pod.container(RUNTIME).running:
-            probe = (Probe(Key("Sandbox", sandbox.namespace, sandbox.name), pod.uid, pod.ip),)
+            probe = (Probe(sandbox_key(sandbox), pod.uid, pod.ip),)
         if sandbox.is_true("Ready"):
             # Another life of this operator saw it ready: no write until something proves otherwise.
             return until(Plan(probe), last_words_until(pod))
@@ -127,7 +136,7 @@ def _after_its_end(seen: SandboxObserved, now: datetime) -> Plan:
     finished = sandbox.condition("Finished") or {}
     due = ttl_ends_at(sandbox, parse_time(finished.get("lastTransitionTime")))
     if due is not None and now >= due:
-        delete = Delete(Key("Sandbox", sandbox.namespace, sandbox.name), sandbox.uid)
+        delete = Delete(sandbox_key(sandbox), sandbox.uid)
         return Plan((*actions, delete))
     return Plan(actions, due)
 
@@ -157,12 +166,10 @@ def _create_pod(seen: SandboxObserved, settings: PodSettings, life: Life, now: d
     return Plan(tuple(actions))
 
 
-def _says_its_end(seen: SandboxObserved, now: datetime) -> bool:
-    """Its pod proves an end, most often an earlier one than its maxDuration's."""
-    pod, sandbox = _own_pod(seen), seen.sandbox
-    # That of a suspended sandbox is meant to end.
+def end_by_its_pod(sandbox: ObjectView, pod: PodView | None, now: datetime) -> PodEnd | None:
+    """The end that its own pod proves. That of a suspended sandbox is meant to end."""
     suspended = sandbox.is_true("Suspended") or sandbox.spec.get("suspend") is True
-    return pod is not None and not suspended and pod_end(pod, now) is not None
+    return pod_end(pod, now) if pod is not None and not suspended else None
 
 
 def _own_pod(seen: SandboxObserved) -> PodView | None:

@@ -6,10 +6,10 @@ from typing import Any
 
 from paddock_api.base import format_time
 from paddock_api.conditions import ConditionReason as R
-from paddock_operator.plan.actions import Key, PatchStatus
+from paddock_operator.plan.actions import PatchStatus
 from paddock_operator.plan.conditions import Condition, merge
 from paddock_operator.plan.evidence import PodEnd, Trouble, already_told
-from paddock_operator.plan.views import ObjectView, PodView
+from paddock_operator.plan.views import ObjectView, PodView, sandbox_key
 
 _KEPT = ("podName", "podUid", "podIP", "workspaceUid", "volumeClaimName", "readyAt", "expiresAt")
 _OF_THE_POD = ("podName", "podUid", "podIP")
@@ -70,7 +70,7 @@ def patch(
     if status == dict(sandbox.status):
         return None
     return PatchStatus(
-        Key("Sandbox", sandbox.namespace, sandbox.name),
+        sandbox_key(sandbox),
         sandbox.uid,
         sandbox.resource_version,
         sandbox.status,

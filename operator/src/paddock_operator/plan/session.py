@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from paddock_api.conditions import ConditionReason as R
-from paddock_api.durations import MAX_DURATION_MS
 from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import lifetimes, steps
 from paddock_operator.plan.actions import Emit, Plan, SetSuspend, until
@@ -26,8 +25,6 @@ from paddock_operator.plan.session_ends import (
     finish,
     overdue,
     release,
-    sandbox_key,
-    session_key,
     stored_reason,
 )
 from paddock_operator.plan.session_input import SessionObserved
@@ -42,7 +39,7 @@ from paddock_operator.plan.session_status import Draft, Outcome
 from paddock_operator.plan.session_suspend import plan_suspended
 from paddock_operator.plan.session_work import named, work
 from paddock_operator.plan.templates import spec_invalid
-from paddock_operator.plan.views import ObjectView, parse_time
+from paddock_operator.plan.views import ObjectView, parse_time, sandbox_key, session_key
 
 
 def plan_session(seen: SessionObserved, now: datetime) -> Plan:
@@ -61,10 +58,7 @@ def plan_session(seen: SessionObserved, now: datetime) -> Plan:
     template = seen.template
     # Before anything was made, more than the ceiling ends the session: see refusal.
     ceiling = lifetimes.ceiling_ms(template, seen.pod) if seen.sandbox is not None else None
-    made_with = None if seen.sandbox is None else lifetimes.read_lifetime(seen.sandbox).max_duration
-    default_ms = made_with.ms if made_with is not None else MAX_DURATION_MS
-    if made_with is None and not isinstance(template, Trouble):
-        default_ms = template.lifetime.max_duration.ms
+    default_ms = lifetimes.default_ms(seen.sandbox, template)
     expires_at, note = lifetimes.expires_at(session, spec.lifetime, default_ms, ceiling)
     draft = replace(draft, expires_at=expires_at, note=note)
     sandbox = seen.sandbox
@@ -122,8 +116,7 @@ def _not_understood(
             end = sandbox_end(seen, now)
         if end is not None:
             return finish(seen, draft, Outcome(False, end.reason, end.message), now)
-    made_with = lifetimes.read_lifetime(sandbox).max_duration if sandbox is not None else None
-    life_ms = made_with.ms if made_with is not None else MAX_DURATION_MS
+    life_ms = lifetimes.default_ms(sandbox, None)
     stored = parse_time(session.status.get("expiresAt"))
     expires_at = stored or session.created_at + timedelta(milliseconds=life_ms)
     return waiting(seen, replace(draft, expires_at=expires_at), spec_invalid(error), now)

@@ -9,16 +9,15 @@ from paddock_api.conditions import ConditionReason as R
 from paddock_api.durations import format_duration
 from paddock_api.messages import Execution
 from paddock_api.reasons import ExecutionReason
-from paddock_api.sandbox import Lifetime
 from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import lifetimes, session_status, steps
-from paddock_operator.plan.actions import Action, Delete, Emit, Key, PatchStatus, Plan
+from paddock_operator.plan.actions import Action, Delete, Emit, PatchStatus, Plan
 from paddock_operator.plan.evidence import PodEnd, Trouble
 from paddock_operator.plan.lifetimes import RUNTIME_GRACE, ttl_ends_at
 from paddock_operator.plan.session_input import Refused, SessionObserved
 from paddock_operator.plan.session_status import Draft, Outcome
 from paddock_operator.plan.steps import StepStatus
-from paddock_operator.plan.views import ObjectView, parse_time
+from paddock_operator.plan.views import parse_time, sandbox_key, session_key
 
 DEADLINE_SLACK = timedelta(seconds=2)
 """An end this close to expiresAt was brought by the deadline: creationTimestamp has whole
@@ -105,8 +104,7 @@ def after_end(
 
 
 def _idle_sentence(seen: SessionObserved, spec: AgentSessionSpec) -> str:
-    made_with = lifetimes.read_lifetime(seen.sandbox) if seen.sandbox else Lifetime()
-    idle_ms = lifetimes.idle_ms(spec.lifetime, made_with, seen.template)
+    idle_ms = lifetimes.idle_ms(spec.lifetime, seen.sandbox, seen.template)
     how_long = f"{format_duration(idle_ms)} (idleTimeout)" if idle_ms else "its idleTimeout"
     return (
         f"the session was not used for {how_long}. Create a new one, with a longer "
@@ -218,11 +216,3 @@ def stored_reason(condition: Mapping[str, object]) -> R:
         return R(str(condition.get("reason")))
     except ValueError:
         return R.SANDBOX_LOST
-
-
-def sandbox_key(sandbox: ObjectView) -> Key:
-    return Key("Sandbox", sandbox.namespace, sandbox.name)
-
-
-def session_key(session: ObjectView) -> Key:
-    return Key("AgentSession", session.namespace, session.name)

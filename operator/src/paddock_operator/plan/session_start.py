@@ -8,20 +8,19 @@ from paddock_api.names import sandbox_name
 from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import lifetimes, session_status
 from paddock_operator.plan.actions import Action, Create, Emit, Key, Plan
-from paddock_operator.plan.evidence import PodEnd, Trouble, already_told, pod_end
+from paddock_operator.plan.evidence import PodEnd, Trouble, already_told
 from paddock_operator.plan.pods import owner_reference
-from paddock_operator.plan.sandbox import NAME_TAKEN_RETRY
+from paddock_operator.plan.sandbox import NAME_TAKEN_RETRY, end_by_its_pod
 from paddock_operator.plan.session_ends import (
     deadline,
     finish,
     never_ready,
     release,
-    session_key,
     stored_reason,
 )
 from paddock_operator.plan.session_input import SessionObserved
 from paddock_operator.plan.session_status import Draft
-from paddock_operator.plan.views import TRACE_ANNOTATION, ObjectView, get
+from paddock_operator.plan.views import TRACE_ANNOTATION, ObjectView, get, session_key
 
 MOST_LOST = 3
 """Sandboxes replaced before a session gives up: something ends them one after the other."""
@@ -119,11 +118,9 @@ def replacement(seen: SessionObserved, draft: Draft, end: PodEnd, now: datetime)
 
 def sandbox_end(seen: SessionObserved, now: datetime) -> PodEnd | None:
     """Proof that the sandbox is over: its own Finished condition, its pod, its deletion."""
-    sandbox, pod = seen.sandbox, seen.pod
+    sandbox = seen.sandbox
     assert sandbox is not None
-    # The pod of a suspended sandbox is meant to end.
-    suspended = sandbox.is_true("Suspended") or sandbox.spec.get("suspend") is True
-    if pod is not None and not suspended and (end := pod_end(pod, now)) is not None:
+    if (end := end_by_its_pod(sandbox, seen.pod, now)) is not None:
         return end
     if (finished := sandbox.condition("Finished")) and finished.get("status") == "True":
         return PodEnd(stored_reason(finished), str(finished.get("message")))

@@ -9,11 +9,11 @@ from paddock_api.base import format_time
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_operator.plan import steps as step_rules
-from paddock_operator.plan.actions import Key, PatchStatus
+from paddock_operator.plan.actions import PatchStatus
 from paddock_operator.plan.conditions import Condition, merge
 from paddock_operator.plan.evidence import Trouble
 from paddock_operator.plan.steps import StepStatus
-from paddock_operator.plan.views import ObjectView
+from paddock_operator.plan.views import ObjectView, session_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def patch(draft: Draft, now: datetime) -> PatchStatus | None:
     if status == dict(session.status):
         return None
     return PatchStatus(
-        Key("AgentSession", session.namespace, session.name),
+        session_key(session),
         session.uid,
         session.resource_version,
         session.status,

@@ -16,14 +16,12 @@ from paddock_operator.plan.session_ends import (
     finish,
     outcome_of,
     replace_step,
-    sandbox_key,
-    session_key,
     step_events,
 )
 from paddock_operator.plan.session_input import Refused, SessionObserved
 from paddock_operator.plan.session_status import Draft
 from paddock_operator.plan.steps import StepStatus
-from paddock_operator.plan.views import parse_time
+from paddock_operator.plan.views import parse_time, sandbox_key, session_key
 
 CANCEL_PATIENCE = timedelta(seconds=10)
 """How long a runtime gets to say how the cancelled step ended; the pod goes after it."""

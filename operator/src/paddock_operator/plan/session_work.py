@@ -19,13 +19,12 @@ from paddock_operator.plan.session_ends import (
     outcome_of,
     overdue,
     replace_step,
-    session_key,
     step_events,
 )
 from paddock_operator.plan.session_input import Refused, SessionObserved
 from paddock_operator.plan.session_status import Draft, Outcome
 from paddock_operator.plan.steps import StepStatus
-from paddock_operator.plan.views import ObjectView, PodView, parse_time
+from paddock_operator.plan.views import ObjectView, PodView, parse_time, session_key
 
 POD_TOLD = timedelta(seconds=5)
 """From a runtime's last answer to the pod status that says why: its exit (2 s at most), the
@@ -115,7 +114,6 @@ def _converse(
     session, pod = seen.session, seen.pod
     assert pod is not None
     assert draft.expires_at is not None
-    remaining = (draft.expires_at - now) // timedelta(milliseconds=1)
     return Converse(
         session=session_key(session),
         session_uid=session.uid,
@@ -127,10 +125,8 @@ def _converse(
             env=[entry.to_message() for entry in spec.env],
             files=[InputFile(path=file.path, content=file.content) for file in spec.files],
             keep_files=pod.volume_claim is not None,
-            expires_in_ms=max(1, remaining),
-            idle_timeout_ms=lifetimes.idle_ms(
-                spec.lifetime, lifetimes.read_lifetime(sandbox), seen.template
-            ),
+            expires_in_ms=lifetimes.remaining_ms(draft.expires_at, now),
+            idle_timeout_ms=lifetimes.idle_ms(spec.lifetime, sandbox, seen.template),
         ),
         expires_at=draft.expires_at,
         execution=execution,

@@ -232,6 +232,16 @@ class PodView(ObjectView):
         return None
 
 
+def session_key(session: ObjectView) -> Key:
+    """The key of an AgentSession."""
+    return Key("AgentSession", session.namespace, session.name)
+
+
+def sandbox_key(sandbox: ObjectView) -> Key:
+    """The key of a Sandbox."""
+    return Key("Sandbox", sandbox.namespace, sandbox.name)
+
+
 def is_of_a_session(sandbox: ObjectView) -> bool:
     """Whether a session controls it; whatever else may (a workflow, nothing) did it by hand."""
     owner = sandbox.owner
