@@ -123,7 +123,7 @@ async def _lead(
         watches = kopf_bridge.Watches()
         health.alive = lambda: _well(watches.silent(), "ok: leader")
         health.ready = lambda: _well("" if watching.is_set() else "not watching yet", "ok: leader")
-        watch = kopf_bridge.run(parts.engine.observe, kube.credentials, watching, watches)
+        watch = kopf_bridge.run(parts.engine.take_in, kube.credentials, watching, watches)
         await _until(stop, parts.engine.run(), recorder.run(), watch)
 
 

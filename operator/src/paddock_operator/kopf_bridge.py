@@ -1,4 +1,4 @@
-"""The only part that knows kopf: watches in, `Engine.observe` out.
+"""The only part that knows kopf: watches in, `Engine.take_in` out.
 
 Kopf does what it is good at: watching with bookmarks and reconnects, throttling, signals. Of
 its handlers only `on.event` is used, which writes nothing and keeps nothing on the objects.
@@ -12,6 +12,7 @@ but the server sends. kopf goes on from the last version it saw, so no event is 
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import threading
@@ -56,8 +57,6 @@ PLURALS: dict[Kind, tuple[str, str, str]] = {
     "Pod": ("", "v1", "pods"),
 }
 assert set(PLURALS) == set(KINDS)
-
-log = logging.getLogger(__name__)
 
 
 class Watches:
@@ -193,7 +192,7 @@ async def _watch(
     there.append(current)
 
     def tell(kind: Kind, obj: Mapping[str, Any], *, deleted: bool) -> None:
-        main.call_soon_threadsafe(_take_in, observe, kind, obj, deleted)
+        main.call_soon_threadsafe(functools.partial(observe, kind, obj, deleted=deleted))
 
     # It warns that it cannot take the signals, which is what the thread is for.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
@@ -261,13 +260,6 @@ async def _watch(
 
 async def _ask(connect: Callable[[], Awaitable[Credentials]]) -> Credentials:
     return await connect()
-
-
-def _take_in(observe: Observe, kind: Kind, obj: Mapping[str, Any], deleted: bool) -> None:
-    try:
-        observe(kind, obj, deleted=deleted)
-    except Exception:
-        log.exception("event not taken in", extra={"kind": kind})
 
 
 def _connection(found: Credentials) -> kopf.ConnectionInfo:

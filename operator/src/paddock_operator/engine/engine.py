@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Engine:
-    """One per process. `observe` is called by the bridge, `run` by main."""
+    """One per process. `take_in` is called by the bridge, `run` by main."""
 
     def __init__(
         self,
@@ -81,6 +81,14 @@ class Engine:
         self._performing.seen(key, ObjectView(obj), ObjectView(old) if old else None)
         for affected in self._observing.affected(key, ObjectView(obj)):
             self._queue.add(affected)
+
+    def take_in(self, kind: Kind, obj: Mapping[str, Any], *, deleted: bool = False) -> None:
+        """The same of what a watch, a list or a read brought: one that cannot be read must not hide
+        the others."""
+        try:
+            self.observe(kind, obj, deleted=deleted)
+        except Exception:
+            log.exception("object not taken in", extra={"key": str(key_of(kind, obj))})
 
     def removed(self, key: Key, uid: str) -> bool:
         """The object with this uid is gone, most often by our own hand; False if another has
@@ -139,19 +147,12 @@ class Engine:
         async for items, version in pages(self._api, kind, labels=labels):  # noqa: B007
             for item in items:
                 there.add(key_of(kind, item))
-                self._take_in(kind, item)
+                self.take_in(kind, item)
         for key, obj in self._store.of_kind(kind):
             if key not in there and _not_after(ObjectView(obj).resource_version, version):
                 self.observe(kind, obj, deleted=True)
         if self.primed:  # what owns them is in the store
             await self._sweep.of_kind(kind)
-
-    def _take_in(self, kind: Kind, obj: Mapping[str, Any]) -> None:
-        """As from a watch: one that cannot be read must not hide the others."""
-        try:
-            self.observe(kind, obj)
-        except Exception:
-            log.exception("object not taken in", extra={"key": str(key_of(kind, obj))})
 
     async def _work(self) -> None:
         while True:
@@ -217,7 +218,7 @@ class Engine:
     async def _refresh(self, key: Key) -> None:
         """Our version is old: read the object instead of waiting for the watch."""
         try:
-            self._take_in(key.kind, await get(self._api, key))
+            self.take_in(key.kind, await get(self._api, key))
         except NotFound:
             if (old := self._store.get(key)) is not None:
                 self.observe(key.kind, old, deleted=True)
