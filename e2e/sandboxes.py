@@ -1,9 +1,10 @@
 """Manifests that tests make themselves: sessions and templates, short to write."""
 
+import json
 from typing import Any
 
 import pykube
-from e2e.kube import Json, Kube
+from e2e.kube import Json, Kube, Sandbox, condition, until
 
 CLUSTER_TEMPLATE = {"kind": "ClusterSandboxTemplate", "name": "python"}
 
@@ -62,12 +63,9 @@ def pod_of(kube: Kube, session: Json) -> Json:
 
 def foreign_sandbox(name: str, labels: dict[str, str]) -> Json:
     """A Sandbox made by hand, which waits for a template that never comes."""
-    return {
-        "apiVersion": "paddock.dev/v1alpha1",
-        "kind": "Sandbox",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {"templateRef": {"name": "never"}},
-    }
+    made = sandbox(name, {"name": "never"})
+    made["metadata"]["labels"] = labels
+    return made
 
 
 def foreign_pod(name: str, labels: dict[str, str], image: str) -> Json:
@@ -91,3 +89,41 @@ def foreign_pod(name: str, labels: dict[str, str], image: str) -> Json:
             ],
         },
     }
+
+
+def edit(kube: Kube, name: str, namespace: str, kind: str = "ags", **spec: Any) -> None:
+    """Change fields of an object's spec."""
+    patch = json.dumps({"spec": spec})
+    kube.kubectl("patch", kind, name, "--type=merge", "-p", patch, namespace=namespace)
+
+
+def runs(seen: Json) -> bool:
+    """Whether its first step has been sent."""
+    return bool((seen["status"].get("steps") or [{}])[0].get("state") == "Running")
+
+
+def how(seen: Json) -> tuple[str, str]:
+    """Phase and reason of a session's end."""
+    return seen["status"]["phase"], condition(seen, "Finished")["reason"]
+
+
+def sandbox(name: str, template: Json | None = None, **spec: Any) -> Json:
+    """A Sandbox made by hand."""
+    return {
+        "apiVersion": "paddock.dev/v1alpha1",
+        "kind": "Sandbox",
+        "metadata": {"name": name},
+        "spec": {"templateRef": template or CLUSTER_TEMPLATE, **spec},
+    }
+
+
+def until_sandbox(kube: Kube, name: str, namespace: str, kind: str, timeout: float = 40) -> Json:
+    """Wait until this condition of the sandbox is True."""
+
+    def look() -> Json | None:
+        seen = kube.find(Sandbox, name, namespace)
+        assert seen is not None, f"sandbox/{name} is gone"
+        found = [c for c in seen["status"].get("conditions", ()) if c["type"] == kind]
+        return seen if found and found[0]["status"] == "True" else None
+
+    return until(look, f"{kind} of sandbox/{name}", timeout)

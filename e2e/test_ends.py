@@ -4,7 +4,7 @@ import time
 
 import pytest
 from e2e.kube import AgentSession, Json, Kube, condition, step
-from e2e.sandboxes import bash, pod_of, python, session, template
+from e2e.sandboxes import bash, pod_of, python, runs, session, template
 
 pytestmark = pytest.mark.usefixtures("paddock")
 WORK = python("work", "import time; print('begun', flush=True); time.sleep(25); print('done')")
@@ -31,11 +31,6 @@ def failed(seen: Json, reason: str) -> str:
 
 def running(kube: Kube, name: str, namespace: str) -> Json:
     """Wait until the first step has been sent; a second later it surely runs."""
-
-    def runs(seen: Json) -> bool:
-        steps = seen["status"].get("steps") or [{}]
-        return bool(steps[0].get("state") == "Running")
-
     seen = kube.until_session(name, namespace, runs, "runs its first step", 60)
     time.sleep(1)
     return seen

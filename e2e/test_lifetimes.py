@@ -1,22 +1,24 @@
 """Lifetimes end by themselves, whether or not an operator is there to see it."""
 
-import json
 import time
-from typing import Any
 
 import pykube
 import pytest
 from e2e.installation import Paddock
 from e2e.kube import AgentSession, Json, Kube, Sandbox, condition, step, until
 from e2e.sandboxes import (
-    CLUSTER_TEMPLATE,
     bash,
+    edit,
     foreign_pod,
+    how,
     pod_of,
     python,
+    runs,
+    sandbox,
     session,
     template,
     until_ready,
+    until_sandbox,
 )
 
 from paddock_api.quantities import Quantity
@@ -26,43 +28,6 @@ SLOW = python("slow", "import time; print('begun', flush=True); time.sleep(30)")
 GIB = 1 << 30
 RETURN_S = 10.0
 """Within so many seconds of the operator's return the truth is told and the pod is gone."""
-
-
-def edit(kube: Kube, name: str, namespace: str, kind: str = "ags", **spec: Any) -> None:
-    patch = json.dumps({"spec": spec})
-    kube.kubectl("patch", kind, name, "--type=merge", "-p", patch, namespace=namespace)
-
-
-def runs(seen: Json) -> bool:
-    """Whether its first step has been sent."""
-    return bool((seen["status"].get("steps") or [{}])[0].get("state") == "Running")
-
-
-def how(seen: Json) -> tuple[str, str]:
-    """Phase and reason of a session's end."""
-    return seen["status"]["phase"], condition(seen, "Finished")["reason"]
-
-
-def sandbox(name: str, template: Json | None = None, **spec: Any) -> Json:
-    """A Sandbox made by hand."""
-    return {
-        "apiVersion": "paddock.dev/v1alpha1",
-        "kind": "Sandbox",
-        "metadata": {"name": name},
-        "spec": {"templateRef": template or CLUSTER_TEMPLATE, **spec},
-    }
-
-
-def until_sandbox(kube: Kube, name: str, namespace: str, kind: str, timeout: float = 40) -> Json:
-    """Wait until this condition of the sandbox is True."""
-
-    def look() -> Json | None:
-        seen = kube.find(Sandbox, name, namespace)
-        assert seen is not None, f"sandbox/{name} is gone"
-        found = [c for c in seen["status"].get("conditions", ()) if c["type"] == kind]
-        return seen if found and found[0]["status"] == "True" else None
-
-    return until(look, f"{kind} of sandbox/{name}", timeout)
 
 
 def test_an_open_session_that_nobody_uses_ends_as_idle(kube: Kube, namespace: str) -> None:
@@ -176,12 +141,13 @@ def test_a_sandbox_made_by_hand_ends_is_kept_and_goes_after_its_ttl(
 def test_a_sandbox_that_goes_before_anything_ran_in_it_is_replaced(
     kube: Kube, namespace: str
 ) -> None:
-    kube.kubectl.apply(template("huge", resources={"memory": "3Ti"}), namespace)
-    kube.kubectl.apply(session("waits", bash("a", "true"), template={"name": "huge"}), namespace)
-    kube.troubled("waits", namespace, "Unschedulable")
+    # On a node: one that waits for a node goes so fast that nobody may see who deleted it.
+    kube.kubectl.apply(template("mends", image="localhost/nobody/nothing:1"), namespace)
+    kube.kubectl.apply(session("waits", bash("a", "true"), template={"name": "mends"}), namespace)
+    kube.troubled("waits", namespace, "ImageUnavailable")
     (first,) = kube.all(Sandbox, namespace)
     pod = first["metadata"]["name"]
-    kube.kubectl.apply(template("huge", resources={"memory": "128Mi"}), namespace)
+    kube.kubectl.apply(template("mends"), namespace)
     kube.kubectl("delete", "pod", pod, namespace=namespace)
     seen = kube.finished("waits", namespace)
     assert seen["status"]["phase"] == "Succeeded"

@@ -6,8 +6,7 @@ from typing import Any
 import pykube
 import pytest
 from e2e.kube import Json, Kube, Sandbox, condition, step, until
-from e2e.sandboxes import bash, pod_of, python, session, template, until_ready
-from e2e.test_lifetimes import edit, how
+from e2e.sandboxes import bash, edit, how, pod_of, python, runs, session, template, until_ready
 
 pytestmark = pytest.mark.usefixtures("paddock")
 
@@ -137,11 +136,7 @@ def test_a_running_step_that_may_not_fail_ends_the_session_when_it_is_suspended(
 ) -> None:
     slow = python("slow", "import time; print('begun', flush=True); time.sleep(60)", timeout="30s")
     kube.kubectl.apply(session("strict", slow, bash("next", "true")), namespace)
-
-    def begun(seen: Json) -> bool:
-        return (seen["status"].get("steps") or [{}])[0].get("state") == "Running"
-
-    kube.until_session("strict", namespace, begun, "runs", 60)
+    kube.until_session("strict", namespace, runs, "runs", 60)
     edit(kube, "strict", namespace, suspend=True)
     seen = kube.finished("strict", namespace, timeout=20)
     assert how(seen) == (

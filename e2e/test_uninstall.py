@@ -11,8 +11,7 @@ from e2e import audit, installation
 from e2e.installation import Paddock
 from e2e.kube import ROOT, Json, Kube, until
 from e2e.namespaces import Namespaces
-from e2e.sandboxes import bash, python, session, until_ready
-from e2e.test_lifetimes import sandbox, until_sandbox
+from e2e.sandboxes import bash, python, sandbox, session, until_ready, until_sandbox
 
 GONE_S = 60.0
 SLOW = python("slow", "import time; time.sleep(25)")
