@@ -1,4 +1,7 @@
-"""Generated files: crds/ from the models, and the chart's copy. `--check` only compares."""
+"""Generated files: crds/ and docs/reference/ from the models, and the chart's copy of the former.
+
+`--check` only compares.
+"""
 
 import argparse
 import shutil
@@ -9,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CRDS = ROOT / "crds"
 CHART = ROOT / "charts" / "paddock" / "files" / "crds"
+REFERENCE = ROOT / "docs" / "reference"
 
 
 def main() -> int:
@@ -16,9 +20,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    command = [sys.executable, "-m", "paddock_api.crds", "--out", str(CRDS)]
-    if subprocess.run([*command, *(["--check"] if check else [])], check=False).returncode:
-        return 1
+    for module, folder in (("paddock_api.crds", CRDS), ("paddock_api.openapi", REFERENCE)):
+        command = [sys.executable, "-m", module, "--out", str(folder)]
+        if subprocess.run([*command, *(["--check"] if check else [])], check=False).returncode:
+            return 1
     return _check_copy() if check else _copy()
 
 

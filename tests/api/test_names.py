@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddock_api.base import DNS_LABEL
-from paddock_api.messages import EXECUTION_ID_PATTERN
+from paddock_api.messages import ID_PATTERN
 from paddock_api.names import child_name, execution_id, sandbox_name
 
 UID = "5e2b4a8e-6d5c-4f0e-9a53-0d8f0c2f8a11"
@@ -51,4 +51,4 @@ def test_ten_thousand_long_names_with_one_beginning_do_not_collide() -> None:
 
 
 def test_the_longest_execution_id_is_one_for_the_runtime() -> None:
-    assert re.fullmatch(EXECUTION_ID_PATTERN, execution_id(UID, "s" * 63))
+    assert re.fullmatch(ID_PATTERN, execution_id(UID, "s" * 63))

@@ -6,25 +6,37 @@ refused: the two sides are released together, so a field that one does not know 
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
-from paddock_api.reasons import ExecutionReason, ExecutionState
+ID_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
+"""Of executions and contexts: a path segment in a URL."""
 
-EXECUTION_ID_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
-"""An execution id is a file name in the journal and a path segment in a URL."""
+Text = Annotated[str, Field(json_schema_extra={"pattern": r"^[^\x00]*$"})]
+"""What a program can be given. The pattern is documentation: handlers refuse a NUL with a sentence
+of their own."""
+
+NAME_PATTERN = r"(\.{0,2}[^./\x00]|\.{3})[^/\x00]*"
+"""Of one name in the workspace, as the documentation says it: not empty, not `.`, not `..`."""
+PATH_PATTERN = rf"^{NAME_PATTERN}(/{NAME_PATTERN})*$"
+
+MAX_ENV = 256
+"""Entries of one message: sessions have at most 64."""
 
 RUNTIME_PORT = 8090
 """The runtime's one HTTP port in the pod."""
+
+LONGEST_MS = 168 * 3_600_000
+"""168h, the longest life of a session."""
 
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
@@ -41,11 +53,24 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
 """A time that every reader can convert and write: with a zone, from 1970 to 2261."""
 
 
+def whole(value: object) -> object:
+    """For JSON 1000.0 is a whole number, for pydantic's strict mode it is none."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Milliseconds = Annotated[int, Field(gt=0, le=2**53), BeforeValidator(whole)]
+"""Asked for by a client; every JSON reader can hold it exactly."""
+
+
 class Message(BaseModel):
     """Base of all messages: camelCase on the wire, closed, immutable."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        defer_build=True,  # 3.5 MB less in a runtime that is never asked for contexts and files
     )
 
     def to_json(self) -> bytes:
@@ -57,13 +82,16 @@ class EnvVar(Message):
     """One environment variable of user code."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
-    value: Annotated[str, Field(max_length=32768)] = ""
+    value: Annotated[Text, Field(max_length=32768)] = ""
 
 
 class InputFile(Message):
     """One text file to be written into the workspace before the first execution."""
 
-    path: Annotated[str, Field(min_length=1, max_length=1024)]
+    path: Annotated[
+        str,
+        Field(min_length=1, max_length=1024, json_schema_extra={"pattern": PATH_PATTERN}),
+    ]
     content: str = ""
 
 
@@ -98,6 +126,10 @@ class SandboxSettings(Message):
     env: list[EnvVar] = []
     """The template's env: under the session's, which is under the execution's."""
     limits: Limits = Limits()
+    preload: list[str] = []
+    """Modules that the fork server imports beside the standard ones."""
+    logs: bool = False
+    """Output of executions also goes to the runtime container's stdout, as JSON lines."""
 
 
 class Configure(Message):
@@ -109,15 +141,15 @@ class Configure(Message):
     """
 
     session_uid: str
-    env: list[EnvVar] = []
-    files: list[InputFile] = []
+    env: Annotated[list[EnvVar], Field(max_length=MAX_ENV)] = []
+    files: Annotated[list[InputFile], Field(max_length=1000)] = []
     keep_files: bool = False
     """True where the workspace is a volume: a file that is there already stays as it is, since
     programs of before a suspension may have changed it."""
-    expires_in_ms: Annotated[int, Field(gt=0)]
+    expires_in_ms: Milliseconds
     """Remaining life, counted by the runtime's monotonic clock from the receipt (no clock of
     another machine is trusted). At zero it cancels what runs and exits 0."""
-    idle_timeout_ms: Annotated[int | None, Field(gt=0)] = None
+    idle_timeout_ms: Milliseconds | None = None
     """Counted from the last use: the first configure, the end of an execution; it does not pass
     while one runs or waits. Absent: none, also if there was one before."""
 
@@ -127,74 +159,6 @@ class Configured(Message):
 
     files: int
     repeated: bool = False
-
-
-class ExecutionRequest(Message):
-    """`POST /v1/executions`: exactly one of `argv` or `language` with `code`."""
-
-    id: Annotated[str, Field(pattern=EXECUTION_ID_PATTERN)]
-    """Accepted once. The same id with the same request answers the execution's state (200
-    instead of 201); with another request 409 `ExecutionIdReused`."""
-    language: str | None = None
-    code: str | None = None
-    argv: Annotated[list[str] | None, Field(min_length=1)] = None
-    stdin: str = ""
-    env: list[EnvVar] = []
-    timeout_ms: Annotated[int | None, Field(gt=0)] = None
-    """Absent: the template's. Above it: 422 `TimeoutAboveCeiling`, never clamped."""
-
-    @model_validator(mode="after")
-    def _one_program(self) -> Self:
-        if (self.argv is None) == (self.language is None):
-            raise ValueError("set either argv or language with code, not both and not neither")
-        if (self.language is None) != (self.code is None):
-            raise ValueError("language and code belong together")
-        return self
-
-
-class Output(Message):
-    """One stream's kept text. `head + tail` is everything if and only if `omitted` is 0.
-
-    Bytes are decoded as UTF-8 with replacement; `bytes` and `omitted` count raw bytes.
-    """
-
-    head: str = ""
-    tail: str = ""
-    bytes: int = 0
-    omitted: int = 0
-
-
-class Execution(Message):
-    """One execution as the journal knows it; `reason` is set if and only if it is Finished."""
-
-    id: str
-    state: ExecutionState
-    reason: ExecutionReason | None = None
-    exit_code: int | None = None
-    """With reason Exited the program's own, with StartFailed 126 or 127."""
-    signal: str | None = None
-    """SIGKILL, SIGSEGV, … with reason Signaled."""
-    message: str | None = None
-    """A sentence for people where the reason alone does not say it (StartFailed, limits)."""
-    duration_ms: int | None = None
-    """From the hand-over to the workspace, as the timeout counts: a WallTimeout's is not less."""
-    cpu_ms: int | None = None
-    peak_memory_bytes: int | None = None
-    oom_kills: int = 0
-    """Processes of the workspace that the kernel's OOM killer took while it ran."""
-    stdout: Output = Output()
-    stderr: Output = Output()
-    truncated: bool = False
-    accepted_at: Moment
-    started_at: Moment | None = None
-    finished_at: Moment | None = None
-
-
-class JournalPage(Message):
-    """`GET /v1/journal?after=N`: ends in order, `next` to be asked for next."""
-
-    executions: list[Execution] = []
-    next: int
 
 
 class Capabilities(Message):
@@ -207,6 +171,10 @@ class Capabilities(Message):
     """The workspace's OOM counter is readable, so MemoryLimit is told from Signaled."""
     degraded: list[str] = []
     """One sentence per protection that this node does not give."""
+    preloaded: list[str] = []
+    """The template's modules that every execution finds imported."""
+    preload_failed: list[str] = []
+    """The template's modules that could not be imported: `name: why`."""
 
 
 class Problem(Message):
@@ -218,16 +186,3 @@ class Problem(Message):
     detail: str
     code: str
     """Stable, CamelCase: InvalidRequest, Unauthorized, NotFound, AlreadyConfigured, …"""
-
-
-class TerminationMessage(Message):
-    """What the runtime leaves in its container's termination message when it ends.
-
-    At most 4096 bytes (the kubelet's limit); output is never part of it.
-    """
-
-    reason: str
-    """DeadlineExceeded, Idle or Terminated."""
-    executions: list[Execution] = []
-    """Ends that nobody had collected, oldest first, without output."""
-    dropped: int = 0

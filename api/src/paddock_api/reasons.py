@@ -49,3 +49,13 @@ class ExecutionState(StrEnum):
     RUNNING = "Running"
     FINISHED = "Finished"
     SKIPPED = "Skipped"
+
+
+class ContextState(StrEnum):
+    """Where a context stands."""
+
+    STARTING = "Starting"
+    IDLE = "Idle"
+    BUSY = "Busy"
+    DEAD = "Dead"
+    """Its interpreter has ended; restart or delete it."""

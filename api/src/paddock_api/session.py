@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from paddock_api import messages
+from paddock_api import executions
 from paddock_api.base import (
     API_VERSION,
     DNS_LABEL,
@@ -152,9 +152,9 @@ class Step(Resource):
     continue_on_failure: Annotated[bool, Field(examples=[True])] = False
     """True: later steps run, and the session completes, even if this one fails."""
 
-    def to_request(self, session_uid: str) -> messages.ExecutionRequest:
+    def to_request(self, session_uid: str) -> executions.ExecutionRequest:
         """The same as the runtime is asked to run it; its id is the same every time."""
-        return messages.ExecutionRequest(
+        return executions.ExecutionRequest(
             id=execution_id(session_uid, self.name),
             language=self.language,
             code=self.code,

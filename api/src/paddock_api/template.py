@@ -157,6 +157,16 @@ class TemplateLifetime(Resource):
     168h."""
 
 
+ModuleName = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    Matches(
+        r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        "must be the name of a Python module, such as numpy or xml.etree",
+    ),
+]
+
+
 class SandboxTemplateSpec(Resource):
     """What a sandbox is made of and may use. An empty spec is a working template."""
 
@@ -185,7 +195,7 @@ class SandboxTemplateSpec(Resource):
     languages: Annotated[
         list[Language],
         Field(min_length=1, max_length=16, examples=[["python", "bash"]], json_schema_extra=SET),
-    ] = [Language.PYTHON, Language.BASH]  # noqa: RUF012 (pydantic copies defaults)
+    ] = [Language.PYTHON, Language.BASH]
     """Languages that steps may name, at least one. The image must have their interpreters."""
     resources: Resources = Resources()
     """Limits of the workspace as a whole."""
@@ -205,6 +215,17 @@ class SandboxTemplateSpec(Resource):
     )
     """Environment of user code, under the session's. At most 64 entries and 16384 bytes of
     names and values together."""
+    preload: list[ModuleName] = Field(
+        default_factory=list,
+        max_length=32,
+        examples=[["numpy", "pandas"]],
+        json_schema_extra=SET,
+    )
+    """Python modules of the image that are imported once, so that every execution finds them
+    ready; at most 32. Each costs memory of the workspace, and time at its start."""
+    logs: Annotated[bool, Field(examples=[False])] = False
+    """Whether output of executions also goes to the stdout of the pod's container `runtime`, as
+    JSON lines; at most `limits.outputBytes` of each execution."""
 
     def to_limits(self) -> messages.Limits:
         """Everything that bounds user code, in integers, as the runtime is told it."""
@@ -231,6 +252,8 @@ class SandboxTemplateSpec(Resource):
             network_none=self.network.mode is NetworkMode.NONE,
             env=[entry.to_message() for entry in self.env],
             limits=self.to_limits(),
+            preload=self.preload,
+            logs=self.logs,
         )
 
 

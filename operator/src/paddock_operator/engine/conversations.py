@@ -12,7 +12,8 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, Protocol
 
-from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest
+from paddock_api.executions import Execution, ExecutionRequest
+from paddock_api.messages import Configure, Configured
 from paddock_api.reasons import ExecutionState
 from paddock_operator.plan.actions import CancelExecution, Converse, Key
 from paddock_operator.plan.lifetimes import remaining_ms

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from paddock_api.messages import Configure, ExecutionRequest
+from paddock_api.executions import ExecutionRequest
+from paddock_api.messages import Configure
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as JSON; never changed in place."""

@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from paddock_api.conditions import ConditionReason as R
-from paddock_api.messages import Configure, ExecutionRequest, InputFile
+from paddock_api.executions import ExecutionRequest
+from paddock_api.messages import Configure, InputFile
 from paddock_api.reasons import ExecutionReason
 from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import lifetimes, session_status, steps

@@ -6,7 +6,7 @@ from typing import Any
 
 from paddock_api.base import format_time
 from paddock_api.durations import format_duration
-from paddock_api.messages import Execution
+from paddock_api.executions import Execution
 from paddock_api.names import execution_id
 from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_api.session import AgentSessionSpec, Step

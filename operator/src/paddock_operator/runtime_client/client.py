@@ -10,15 +10,8 @@ from typing import TypeVar
 import aiohttp
 from pydantic import ValidationError
 
-from paddock_api.messages import (
-    RUNTIME_PORT,
-    Configure,
-    Configured,
-    Execution,
-    ExecutionRequest,
-    Message,
-    Problem,
-)
+from paddock_api.executions import Execution, ExecutionRequest
+from paddock_api.messages import RUNTIME_PORT, Configure, Configured, Message, Problem
 from paddock_operator.runtime_client.tokens import TokenIssuer
 from paddock_operator.telemetry import metrics
 
