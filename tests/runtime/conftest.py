@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.runtime.pod import Pod
+
+pytest.register_assert_rewrite("tests.runtime.cases", "tests.runtime.box")
+
+from tests.runtime.pod import Pod  # noqa: E402 - after the line above
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,11 @@
 """The runtime's parts in this process, without a workspace: for moments that no client can hit."""
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from paddock_api.messages import ExecutionRequest, SandboxSettings
+from paddock_api.executions import ExecutionRequest
+from paddock_api.messages import SandboxSettings
 from paddock_runtime import protocol
 from paddock_runtime.server.sandbox import Places, Sandbox
 
@@ -46,10 +46,3 @@ def started(directory: Path, **limits: int) -> Iterator[Sandbox]:
 
 def request(identity: str = "x", code: str = "") -> ExecutionRequest:
     return ExecutionRequest(id=identity, language="bash", code=code)
-
-
-def hold_syncs(sandbox: Sandbox) -> "asyncio.Future[None]":
-    """From now on nothing is on the disk before this is resolved."""
-    held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    sandbox._journal.sync = lambda: held  # type: ignore[method-assign]
-    return held

@@ -6,7 +6,6 @@ PID 1 there and nothing it starts can outlive it; as anybody else it is an ordin
 
 import base64
 import contextlib
-import http.client
 import itertools
 import json
 import os
@@ -16,13 +15,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.runtime.box import Box, text
 
+__all__ = ["AS_ROOT", "Pod", "text", "workspace_python"]
 ROOT = Path(__file__).resolve().parents[2] / "sandbox-runtime"
 AS_ROOT = os.getuid() == 0
 _CONTAINER = ["unshare", "--pid", "--mount", "--fork", "--mount-proc"]
@@ -34,18 +33,19 @@ def workspace_python() -> str:
     return "/usr/bin/python3" if AS_ROOT else sys.executable
 
 
-class Pod:
+class Pod(Box):
     """`settings` is PADDOCK_SETTINGS; use as a context manager."""
 
     def __init__(self, cgroup: Path | None = None, **settings: Any) -> None:
+        super().__init__()
         self.key = Ed25519PrivateKey.generate()
         self.settings = {"sandboxUid": "sandbox-1", **settings}
+        self.audience = self.settings["sandboxUid"]
         self.uid = next(_uids) if AS_ROOT else os.getuid()
         self.cgroup = cgroup
         self.base = Path(tempfile.mkdtemp(prefix="paddock-pod-"))
         self.base.chmod(0o755)
-        self.port = _free_port()
-        self._numbers = itertools.count(1)
+        self.host, self.port = "127.0.0.1", _free_port()
         self.runtime: subprocess.Popen[bytes] | None = None
         self.workspace: subprocess.Popen[bytes] | None = None
         for name in ("control", "journal", "work", "tmp", "bin", "lib"):
@@ -89,10 +89,13 @@ class Pod:
 
     def start_runtime(self) -> None:
         public = base64.b64encode(self.key.public_key().public_bytes_raw()).decode()
-        with (self.base / "runtime.log").open("ab") as log:
-            self.runtime = self._runtime(public, log)
+        with (
+            (self.base / "runtime.log").open("ab") as log,
+            (self.base / "runtime.out").open("ab") as out,
+        ):
+            self.runtime = self._runtime(public, log, out)
 
-    def _runtime(self, public: str, log: Any) -> "subprocess.Popen[bytes]":
+    def _runtime(self, public: str, log: Any, out: Any) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [sys.executable, "-I", "-m", "paddock_runtime.server"],
             env={
@@ -104,6 +107,7 @@ class Pod:
                 "PADDOCK_TERMINATION_LOG": str(self.base / "termination-log"),
                 "PADDOCK_WORKSPACE_UID": str(self.uid),
             },
+            stdout=out,
             stderr=log,
         )
 
@@ -120,6 +124,7 @@ class Pod:
         self.workspace = subprocess.Popen(
             [*_CONTAINER, "setpriv", *become, *python] if AS_ROOT else python,
             env={
+                "LANG": "C.UTF-8",  # as the image has it
                 "PATH": "/usr/local/bin:/usr/bin:/bin",
                 "KUBERNETES_SERVICE_HOST": "10.0.0.1",
                 "PADDOCK_SETTINGS": json.dumps(self.settings),
@@ -140,7 +145,7 @@ class Pod:
         return _children(supervisor)[0]
 
     def user_processes(self) -> list[int]:
-        """What runs as the workspace's user, its three own processes included."""
+        """What runs as the workspace's user, its four own processes included."""
         found = []
         for path in Path("/proc").iterdir():
             if path.name.isdigit():
@@ -151,15 +156,30 @@ class Pod:
         return found
 
     def at_rest(self) -> bool:
-        """Nothing of an execution is left: at the most our own three processes."""
+        """Nothing of an execution is left: at the most our own four processes."""
         own = self.user_processes()
         commands = [_read(f"/proc/{pid}/cmdline") for pid in own]
-        return len(own) <= 3 and all(b"workspace.py" in command for command in commands if command)
+        return len(own) <= 4 and all(b"workspace.py" in command for command in commands if command)
 
     def kill_runtime(self) -> None:
         assert self.runtime is not None
         self.runtime.kill()
         self.runtime.wait()
+
+    def crash_runtime(self) -> None:
+        self.kill_runtime()
+        self.start_runtime()
+
+    def crash_workspace(self) -> None:
+        assert self.workspace is not None
+        # setpriv takes --kill-child away: kill PID 1, which takes its namespace along.
+        for pid in _children(self.workspace.pid) if AS_ROOT else [self.workspace.pid]:
+            os.kill(pid, signal.SIGKILL)
+        self.workspace.wait()
+        self.start_workspace()
+
+    def kill_fork_server(self) -> None:
+        os.kill(self.fork_server(), signal.SIGKILL)
 
     def terminate(self) -> tuple[int, int]:
         """SIGTERM to the runtime; exit codes of both, the workspace's after it followed."""
@@ -168,82 +188,21 @@ class Pod:
         self.runtime.send_signal(signal.SIGTERM)
         return self.runtime.wait(5), self.workspace.wait(5)
 
-    def wait_ready(self, seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                if self.call("GET", "/readyz")[0] == 200:
-                    return
-            time.sleep(0.01)
+    def end(self) -> None:
+        assert self.runtime is not None
+        self.runtime.send_signal(signal.SIGTERM)
+
+    def runtime_pid(self) -> int:
+        assert self.runtime is not None
+        return self.runtime.pid
+
+    def why(self) -> str:
         logs = [(self.base / f"{name}.log").read_text() for name in ("runtime", "workspace")]
-        raise AssertionError("the pod did not become ready:\n" + "\n".join(logs))
-
-    def token(self, key: Any = None, algorithm: str = "EdDSA", **claims: Any) -> str:
-        now = int(time.time())
-        whole = {"iat": now, "exp": now + 60, "aud": self.settings["sandboxUid"], **claims}
-        whole = {name: value for name, value in whole.items() if value is not None}
-        return jwt.encode(whole, self.key if key is None else key, algorithm=algorithm)
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        token: str | None = None,
-        raw: bytes | None = None,
-        connection: http.client.HTTPConnection | None = None,
-    ) -> tuple[int, Any]:
-        """Status and body, decoded where it is JSON."""
-        own = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        data = raw if raw is not None else None if body is None else _json(body)
-        try:
-            headers = {"Authorization": f"Bearer {token if token is not None else self.token()}"}
-            own.request(method, path, data, headers)
-            answer = own.getresponse()
-            text = answer.read()
-            is_json = "json" in (answer.getheader("Content-Type") or "")
-            return answer.status, json.loads(text) if is_json else text.decode()
-        finally:
-            if connection is None:
-                own.close()
-
-    def submit(self, query: str = "", **request: Any) -> dict[str, Any]:
-        request.setdefault("id", f"x{next(self._numbers)}")
-        status, answer = self.call("POST", f"/v1/executions{query}", request)
-        assert status in (200, 201), answer
-        assert isinstance(answer, dict)
-        return answer
-
-    def run(self, **request: Any) -> dict[str, Any]:
-        """An execution, ended."""
-        answer = self.submit("?wait=25s", **request)
-        assert answer["state"] == "Finished", answer
-        return answer
-
-    def python(self, code: str, **request: Any) -> dict[str, Any]:
-        return self.run(language="python", code=code, **request)
-
-    def bash(self, code: str, **request: Any) -> dict[str, Any]:
-        return self.run(language="bash", code=code, **request)
-
-    def get(self, identity: str, query: str = "") -> dict[str, Any]:
-        status, answer = self.call("GET", f"/v1/executions/{identity}{query}")
-        assert status == 200, answer
-        assert isinstance(answer, dict)
-        return answer
+        return ":\n" + "\n".join(logs)
 
     def configure(self, **message: Any) -> tuple[int, Any]:
         message = {"sessionUid": "session-1", "expiresInMs": 600_000, **message}
         return self.call("POST", "/v1/configure", message)
-
-
-def text(execution: dict[str, Any], stream: str = "stdout") -> str:
-    output = execution[stream]
-    return str(output["head"] + output["tail"])
-
-
-def _json(body: object) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode()
 
 
 def _free_port() -> int:

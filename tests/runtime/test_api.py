@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import time
 from typing import Any
 
@@ -12,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.runtime.pod import Pod, text
 
-from paddock_api.messages import Capabilities, Execution, JournalPage, Problem
+from paddock_api.executions import Execution, JournalPage
+from paddock_api.messages import Capabilities, Problem
+from paddock_runtime.server import logs
 
 
 def refused(answer: tuple[int, Any], status: int, code: str) -> str:
@@ -69,7 +72,7 @@ def bad_tokens(pod: Pod) -> dict[str, str]:
         "cut": good[:-10],
         "not a token": "hello",
         "empty": "",
-        "very long": "a" * 7000,
+        "very long": "a" * 4000,
     }
 
 
@@ -164,7 +167,7 @@ def test_unknown_paths_methods_and_sizes(pod: Pod) -> None:
     refused(pod.call("GET", "/"), 404, "NotFound")
     detail = refused(pod.call("PUT", "/v1/executions"), 405, "MethodNotAllowed")
     assert "POST" in detail
-    big = b'{"id": "big", "language": "python", "code": "' + b"x" * (1 << 20) + b'"}'
+    big = b'{"id": "big", "language": "python", "code": "' + b"x" * (4 << 20) + b'"}'
     refused(pod.call("POST", "/v1/executions", raw=big), 413, "BodyTooLarge")
     assert text(pod.python("print('fine')")) == "fine\n"
 
@@ -210,6 +213,29 @@ def test_metrics_and_probes_need_no_token(pod: Pod) -> None:
     assert 'paddock_runtime_executions_total{reason="Exited"}' in metrics
     assert "# TYPE paddock_runtime_executions_running gauge" in metrics
     assert "paddock_runtime_workspace_connected 1" in metrics
+
+
+def test_a_parameter_that_is_none_is_refused_and_not_ignored(pod: Pod) -> None:
+    for path, name in (
+        ("/v1/executions/x?Wait=20s", "Wait"),
+        ("/v1/executions?after=0&states=Running", "states"),
+        ("/v1/journal?max_output=3", "max_output"),
+        ("/v1/directories/?page=2", "page"),
+    ):
+        detail = refused(pod.call("GET", path), 422, "InvalidRequest")
+        assert detail.startswith(f"{name}: is no parameter of this call, which takes ")
+
+
+def test_what_libraries_log_is_one_line_of_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.Logger("aiohttp.server")
+    logger.addHandler(logs.LibraryHandler())
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        logger.exception("Error handling request\nfrom %s", "127.0.0.1")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["logger"], line["level"]) == ("library", "aiohttp.server", "error")
+    assert line["error"] == "ValueError('two\\nlines')"
 
 
 def test_logs_hold_no_code_output_or_token(pod: Pod) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.runtime.inside import FakeWorkspace, request, started
 from tests.runtime.pod import Pod, text
 
-from paddock_api.messages import Execution
+from paddock_api.executions import Execution
 from paddock_runtime import protocol
 from paddock_runtime.server import executions, journal
 from paddock_runtime.server.problems import ProblemError
@@ -37,7 +37,7 @@ def on_disk(directory: Path) -> int:
 
 
 async def accept(sandbox: Sandbox, identity: str) -> Entry:
-    entry, _ = await sandbox.executions.accept(request(identity))
+    entry, _ = sandbox.executions.accept(request(identity))
     return entry
 
 
@@ -107,7 +107,7 @@ async def test_a_full_journal_is_told_and_takes_every_end(
         assert "use another session" in detail
         for identity in taken:
             assert end(sandbox, identity, "x" * 60_000).message == "x" * 1000
-        entry, new = await sandbox.executions.accept(request(taken[0]))
+        entry, new = sandbox.executions.accept(request(taken[0]))
         assert (entry.id, new) == (taken[0], False)
     with started(tmp_path) as again:
         reasons = {again.executions.view(entry).reason for entry in again.executions.all_ends()}
@@ -197,7 +197,7 @@ async def test_requests_that_wait_are_bounded_by_their_bytes(tmp_path: Path) -> 
         code = "x" * 1_000_000
 
         async def send(number: int) -> Entry:
-            entry, _ = await sandbox.executions.accept(request(name(number), code))
+            entry, _ = sandbox.executions.accept(request(name(number), code))
             return entry
 
         held = [await send(number) for number in range(executions.UNFINISHED_BYTES // 1_001_000)]

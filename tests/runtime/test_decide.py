@@ -1,6 +1,7 @@
 """From evidence to a reason: a table, and what holds for all evidence."""
 
 import signal
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -91,3 +92,9 @@ def test_signal_names() -> None:
     assert signal_name(9) == "SIGKILL"
     assert signal_name(35) == "SIGRTMIN+1"
     assert signal_name(64) == "SIGRTMAX"
+
+
+def test_a_kill_that_a_client_sent_is_not_taken_for_the_kernel_s() -> None:
+    killed = Evidence(status=9, oom_kills=3)
+    assert decide(killed).reason == "MemoryLimit"
+    assert decide(replace(killed, client_killed=True)).reason == "Signaled"

@@ -1,6 +1,5 @@
 """The journal gives back what was written, whatever happened to the process."""
 
-import asyncio
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,10 @@ def records(directory: Path) -> list[dict[str, Any]]:
         journal.close()
 
 
-async def test_lines_and_outputs_are_read_back(tmp_path: Path) -> None:
+def test_lines_and_outputs_are_read_back(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     first = journal.write({"type": "a", "text": "ü\n"})
     second = journal.write({"type": "b"}, [b"out", b"", b"put"])
-    await journal.sync()
     assert journal.read(first) == {"type": "a", "text": "ü\n"}
     record = journal.read(second)
     assert journal.read_output(record["at"], 3, 3) == b"put"
@@ -61,14 +59,13 @@ def test_a_torn_end_costs_only_what_was_torn(texts: list[str], keep: int) -> Non
         assert records(directory) == [*expected, {"text": "after"}]
 
 
-async def test_old_outputs_go_and_their_ends_stay(
+def test_old_outputs_go_and_their_ends_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SEGMENT_BYTES", 1000)
     monkeypatch.setattr(module, "SEGMENTS", 2)
     journal = Journal(tmp_path)
     lines = [journal.write({"number": number}, [b"x" * 600]) for number in range(6)]
-    await journal.sync()
     read = [journal.read(line) for line in lines]
     kept = [journal.read_output(record["at"], 0, 600) is not None for record in read]
     assert kept == [False, False, False, False, True, True]
@@ -76,7 +73,7 @@ async def test_old_outputs_go_and_their_ends_stay(
     journal.close()
 
 
-async def test_a_full_disk_is_an_error_and_leaves_no_half_line() -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_half_line() -> None:
     if not Path("/dev/shm").is_dir():
         pytest.skip("no /dev/shm")
     import resource
@@ -92,6 +89,5 @@ async def test_a_full_disk_is_an_error_and_leaves_no_half_line() -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         journal.write({"type": "c"})
-        await asyncio.wait_for(journal.sync(), 5)
         journal.close()
         assert records(Path(name)) == [{"type": "a"}, {"type": "c"}]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.runtime.pod import AS_ROOT, Pod, text
 
-from paddock_api.messages import TerminationMessage
+from paddock_api.executions import TerminationMessage
 
 
 def ended_with(pod: Pod) -> TerminationMessage:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.runtime.pod import AS_ROOT, Pod, text
 
-from paddock_api.messages import TerminationMessage
+from paddock_api.executions import TerminationMessage
 
 IGNORES_ALL = """
 import signal, time

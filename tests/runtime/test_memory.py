@@ -4,34 +4,26 @@ Needs root and a memory controller of cgroup version 1, which the build machine 
 are covered by e2e.
 """
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.runtime.pod import AS_ROOT, Pod, text
+from tests.runtime.cgroups import can_limit_memory, memory_cgroup
+from tests.runtime.pod import Pod, text
 
-CONTROLLER = Path("/sys/fs/cgroup/memory")
 LIMIT = 128 << 20
 pytestmark = pytest.mark.skipif(
-    not (AS_ROOT and (CONTROLLER / "memory.limit_in_bytes").exists()),
+    not can_limit_memory(),
     reason="needs root and a writable memory cgroup (v1)",
 )
 
 
 @pytest.fixture(scope="module")
 def cgroup() -> Iterator[Path]:
-    made = CONTROLLER / f"paddock-test-{os.getpid()}"
-    made.mkdir()
-    (made / "memory.limit_in_bytes").write_text(str(LIMIT))
-    yield made
-    for _ in range(50):
-        with contextlib.suppress(OSError):
-            made.rmdir()
-            return
-        time.sleep(0.1)
+    with memory_cgroup(LIMIT) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +60,20 @@ while True:
 def test_only_the_largest_is_ended(small: Pod) -> None:
     innocent = small.submit(language="python", code="import time; time.sleep(1.5); print('fine')")
     program = "import time\nx = []\nwhile True: x.append(b'x' * (1 << 18)); time.sleep(0.002)"
+    assert small.python(program)["reason"] == "MemoryLimit"
+    assert text(small.get(innocent["id"], "?wait=5s")) == "fine\n"
+
+
+def test_who_ends_its_first_thread_does_not_hide_what_it_holds(small: Pod) -> None:
+    innocent = small.submit(language="python", code="import time; time.sleep(3); print('fine')")
+    program = """
+import ctypes, threading, time
+def grow():
+    x = []
+    while True: x.append(b'x' * (1 << 18)); time.sleep(0.004)
+threading.Thread(target=grow).start()
+ctypes.CDLL(None).syscall(60, 0)
+"""
     assert small.python(program)["reason"] == "MemoryLimit"
     assert text(small.get(innocent["id"], "?wait=5s")) == "fine\n"
 

@@ -157,3 +157,16 @@ def test_shared_memory_does_not_outlive_the_last_execution(pod: Pod) -> None:
     )
     assert text(ended) == "d\n"
     assert text(pod.bash(f"ls /dev/shm/{name} 2>/dev/null; echo .")) == ".\n"
+
+
+def test_a_signal_sent_at_once_reaches_a_program_that_has_not_begun(pod: Pod) -> None:
+    """Two at a time, so that one of them is forked only then."""
+    for number in range(15):
+        for name in ("a", "b"):
+            pod.submit(id=f"early-{name}{number}", argv=["sleep", "60"])
+        for name in ("b", "a"):
+            path = f"/v1/executions/early-{name}{number}"
+            assert pod.call("POST", f"{path}/signal", {"signal": "SIGTERM"})[0] == 200
+        for name in ("a", "b"):
+            ended = pod.get(f"early-{name}{number}", "?wait=10s")
+            assert (ended["state"], ended.get("signal")) == ("Finished", "SIGTERM")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paddock_api.messages import Execution, SandboxSettings, TerminationMessage
+from paddock_api.executions import Execution, TerminationMessage
+from paddock_api.messages import SandboxSettings
 from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_runtime import cgroup, protocol
 from paddock_runtime.server.problems import ProblemError
@@ -92,7 +93,12 @@ def test_termination_message_always_fits(messages: list[str], collected: int) ->
         protocol.Hello(["oom"], {"landlockAbi": 7}),
         protocol.Ended("x", 9, 12, kill_reason="WallTimeout"),
         protocol.FilesWritten(3, "file 'x': no", passing=True),
-        protocol.Start("x", python=True, stdin=False, handed_over=12.25),
+        protocol.Start("x", python=True, handed_over=12.25, context="c", background=True),
+        protocol.Signal("x", 15),
+        protocol.NewContext("c"),
+        protocol.CloseContext("c"),
+        protocol.ContextReady("c"),
+        protocol.ContextEnded("c", "its interpreter exited with 3"),
         protocol.Kill("x", "Cancelled"),
         protocol.WriteFiles(3),
         protocol.Stop(),
@@ -153,6 +159,16 @@ def test_disk_meter(tmp_path: Path) -> None:
     while not meter.step():
         pass
     assert 100_000 <= meter.bytes < 140_000
+
+
+def test_disk_meter_counts_a_page_for_what_is_empty(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / str(number)).touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    meter = DiskMeter((str(tmp_path),))
+    while not meter.step():
+        pass
+    assert meter.bytes == 101 * 4096
 
 
 def test_the_workspace_imports_the_standard_library_only() -> None:

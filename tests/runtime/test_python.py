@@ -48,9 +48,9 @@ def test_traceback_shows_the_program_and_only_the_program(pod: Pod) -> None:
     assert code == 1
     assert stderr == (
         "Traceback (most recent call last):\n"
-        '  File "<main>", line 4, in <module>\n'
+        '  File "main.py", line 4, in <module>\n'
         "    f()\n"
-        '  File "<main>", line 2, in f\n'
+        '  File "main.py", line 2, in f\n'
         "    return 1 / 0\n"
         "           ~~^~~\n"
         "ZeroDivisionError: division by zero\n"
@@ -63,9 +63,8 @@ def test_assertion_and_syntax_error(pod: Pod) -> None:
     assert stderr.endswith("AssertionError\n")
     code, _, stderr = outcome(pod, "int a = 1")
     assert code == 1
-    assert (
-        stderr == '  File "<main>", line 1\n    int a = 1\n        ^\nSyntaxError: invalid syntax\n'
-    )
+    shown = "    int a = 1\n        ^\nSyntaxError: invalid syntax\n"
+    assert stderr == f'  File "main.py", line 1\n{shown}'
 
 
 def test_a_thread_s_exception_shows_its_source(pod: Pod) -> None:
@@ -73,7 +72,7 @@ def test_a_thread_s_exception_shows_its_source(pod: Pod) -> None:
     code, _, stderr = outcome(pod, program)
     assert code == 0
     assert stderr.startswith("Exception in thread t:\nTraceback (most recent call last):\n")
-    assert '  File "<main>", line 3, in f\n    1 / 0\n' in stderr
+    assert '  File "main.py", line 3, in f\n    1 / 0\n' in stderr
 
 
 def test_own_excepthook(pod: Pod) -> None:

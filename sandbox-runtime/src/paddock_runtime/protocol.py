@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 SOCKET_NAME = "control.sock"
 PEER_NAME = "workspace-"
@@ -38,11 +38,21 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
+class FileServer:
+    """A file server was started. Its one descriptor is the socket of `file_protocol`.
+
+    Comes right after Hello, and again whenever the one before has died.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The main process of an execution was reaped and nothing of it is left.
 
     `status` is what wait4 gave; `kill_reason` is why the workspace killed it, by its own
     watchdog or because it was told to; with `start_error` (126 or 127) no program ever ran.
+    In a context `status` is made in the form of wait4 from what the interpreter says of itself,
+    but with `context_died` it is wait4's of the interpreter.
     """
 
     id: str
@@ -54,6 +64,22 @@ class Ended:
     kill_reason: str | None = None
     message: str | None = None
     start_error: int | None = None
+    context_died: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContextReady:
+    """The interpreter of that context waits for code."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContextEnded:
+    """The interpreter of that context is gone, all that it started with it."""
+
+    id: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +99,41 @@ class FilesWritten:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Run one program. Descriptors: a request memfd, stdout, stderr and, if said, stdin.
+    """Run one program. Descriptors: a request memfd, stdout, stderr, in a context the results'
+    pipe, and where there is one stdin.
 
-    The request is JSON `{"language", "code", "argv", "env"}`, `env` already merged. Its duration
-    counts from `handed_over`, as its timeout does: CLOCK_MONOTONIC, which both containers
-    share, in seconds.
+    The request is JSON `{"language", "code", "argv", "env", "cwd"}`, `env` already merged. Its
+    duration counts from `handed_over`, as its timeout does: CLOCK_MONOTONIC, which both
+    containers share, in seconds.
     """
 
     id: str
     python: bool
-    stdin: bool
     handed_over: float
+    context: str | None = None
+    background: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send a signal to the first process group of an execution."""
+
+    id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewContext:
+    """Make an interpreter that waits for code. One memfd: JSON `{"env", "cwd"}`."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseContext:
+    """End a context and, as Cancelled, what runs in it."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +160,10 @@ class Stop:
     """The sandbox is over: kill everything and exit 0."""
 
 
-Message = Hello | Ended | FilesWritten | Start | Kill | WriteFiles | Stop
-_TYPES: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Hello, Ended, FilesWritten, Start, Kill, WriteFiles, Stop)
-}
+FromWorkspace = Hello | FileServer | Ended | ContextReady | ContextEnded | FilesWritten
+FromRuntime = Start | Kill | Signal | NewContext | CloseContext | WriteFiles | Stop
+Message = FromWorkspace | FromRuntime
+_TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
 def encode(message: Message) -> bytes:

@@ -6,6 +6,7 @@ what this node enforces; a layer that it promised is never left out silently.
 """
 
 from .errors import ConfinementError
+from .files import confine_file_server
 from .prepared import ConfinementPolicy, Prepared, prepare
 from .probing import probe
 from .rlimits import ResourceLimits
@@ -16,6 +17,7 @@ __all__ = [
     "ConfinementPolicy",
     "Prepared",
     "ResourceLimits",
+    "confine_file_server",
     "harden_server",
     "prepare",
     "probe",

@@ -22,6 +22,7 @@ LOG_SAME_EXEC_OFF: Final = 1
 NEWEST_ABI: Final = 7
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+MAKE_CHAR, MAKE_BLOCK = 1 << 6, 1 << 11
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _ABI_1: Final = (1 << 13) - 1
 READ_ONLY: Final = EXECUTE | READ_FILE | READ_DIR
@@ -79,6 +80,20 @@ def build(version: int, writable: Iterable[str], network_none: bool) -> int:
         _allow(ruleset, "/", READ_ONLY)
         for path in (*writable, *DEVICES):
             _allow(ruleset, path, everything)
+    except BaseException:
+        os.close(ruleset)
+        raise
+    return ruleset
+
+
+def build_within(version: int, directory: str, listed: str) -> int:
+    """As `build`: everything that needs no program and no device in `directory`, and looking
+    through `listed`; no other place, not even to be read."""
+    ruleset = create(version, network_none=True)
+    try:
+        rights = file_rights(version) & ~(EXECUTE | IOCTL_DEV | MAKE_CHAR | MAKE_BLOCK)
+        _allow(ruleset, directory, rights)
+        _allow(ruleset, listed, READ_DIR)
     except BaseException:
         os.close(ruleset)
         raise

@@ -16,7 +16,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # Arguments are words: without the types ctypes passes 32-bit ints and a pointer loses its top.
 _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 _libc.prctl.restype = ctypes.c_int
-_libc.syscall.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * 4]
+_libc.syscall.argtypes = [ctypes.c_long, *[ctypes.c_void_p] * 5]
 _libc.syscall.restype = ctypes.c_long
 _libc.pthread_sigmask.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
 _libc.pthread_sigmask.restype = ctypes.c_int
@@ -38,8 +38,8 @@ def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
     return result
 
 
-def syscall(number: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
-    result: int = _libc.syscall(number, a, b, c, d)
+def syscall(number: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0) -> int:
+    result: int = _libc.syscall(number, a, b, c, d, e)
     if result < 0:
         raise _failed()
     return result

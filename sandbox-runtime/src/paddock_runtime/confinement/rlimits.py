@@ -35,20 +35,40 @@ class ResourceLimits:
             raise ValueError("locks_mark and nofile must be positive")
 
 
+_IN_FLIGHT: Final = 16384
+
+
+def make_room_in_flight() -> None:
+    """For a server of ours that sends descriptors.
+
+    The kernel counts those that were sent and not received by user, and refuses a sender whose
+    limit of open files they pass (ETOOMANYREFS). User code is the same user; its limit is 4096,
+    so a server's has to be above. Containers often begin with 1024, and a ceiling far above.
+    """
+    soft, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _IN_FLIGHT if ceiling == resource.RLIM_INFINITY else min(ceiling, _IN_FLIGHT)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, ceiling))
+
+
 def apply(limits: ResourceLimits) -> None:
     _lower(resource.RLIMIT_CORE, _NO_CORE)
     _lower(resource.RLIMIT_NOFILE, limits.nofile)
     if limits.processes is not None:
         _lower(resource.RLIMIT_NPROC, limits.processes)
     if limits.cpu_seconds is not None:
-        # SIGXCPU first, which a program may want to handle, SIGKILL a second later.
-        _lower(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1)
+        limit_cpu(limits.cpu_seconds)
     if limits.file_bytes is not None:
         _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
     if limits.data_bytes is not None:
         _lower(resource.RLIMIT_DATA, limits.data_bytes)
     # Exact or not at all: a mark cut down to a lower hard limit would name another execution.
     resource.setrlimit(RLIMIT_LOCKS, (limits.locks_mark, limits.locks_mark))
+
+
+def limit_cpu(seconds: int) -> None:
+    """SIGXCPU first, which a program may want to handle, SIGKILL a second later."""
+    _lower(resource.RLIMIT_CPU, seconds, seconds + 1)
 
 
 def _lower(which: int, soft: int, hard: int | None = None) -> None:

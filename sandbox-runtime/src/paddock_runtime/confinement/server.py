@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from typing import Any, Final
 
-from . import linux
+from . import linux, rlimits
 from .errors import ConfinementError
 
 # Left alone: the two that nothing stops, the one a parent lives by, the one that asks a server
@@ -41,12 +41,13 @@ def harden_server() -> None:
     nothing. So install handlers first: signals that have one then are left alone, the others
     are blocked, except SIGTERM and SIGCHLD. (Blocked, not ignored: a child takes back one mask
     in 2 µs, sixty dispositions in 150.) Call it in the main thread, again after a fork if the
-    forked process is a server as well.
+    forked process is a server as well. Its limit of open files is raised, too.
     """
     try:
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
     except OSError as error:
         raise ConfinementError("dumpable", str(error)) from error
+    rlimits.make_room_in_flight()
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     _changed[:] = [n for n, handler in handlers.items() if handler not in (None, _fresh(n))]
     defaults = (signal.SIG_DFL, signal.default_int_handler)

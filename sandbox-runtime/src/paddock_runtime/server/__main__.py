@@ -33,6 +33,15 @@ def _listen() -> socket.socket:
     port = int(os.environ.get("PADDOCK_PORT", "8090"))
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Inherited by every connection: a peer that is gone without a word is noticed in half a minute,
+    # also by one that has nothing to send to it.
+    for option, value in (
+        (socket.TCP_KEEPIDLE, 15),
+        (socket.TCP_KEEPINTVL, 5),
+        (socket.TCP_KEEPCNT, 3),
+        (socket.TCP_USER_TIMEOUT, 30_000),
+    ):
+        listening.setsockopt(socket.IPPROTO_TCP, option, value)
     listening.bind(("0.0.0.0", port))  # noqa: S104 - the pod's network is the boundary
     listening.listen(128)
     return listening

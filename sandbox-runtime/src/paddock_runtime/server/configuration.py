@@ -15,10 +15,10 @@ from typing import Any
 from paddock_api.messages import Configure, Configured, SandboxSettings
 from paddock_runtime import protocol
 from paddock_runtime.server.control import WorkspaceLink
-from paddock_runtime.server.dispatcher import sealed_memfd
 from paddock_runtime.server.journal import Journal
 from paddock_runtime.server.lifetime import Lifetime
-from paddock_runtime.server.problems import ProblemError, invalid
+from paddock_runtime.server.memfd import sealed_memfd
+from paddock_runtime.server.problems import ProblemError, invalid, refuse_nul
 
 CONNECT_PATIENCE = 5.0
 WRITE_PATIENCE = 20.0
@@ -46,8 +46,9 @@ class Configuration:
         return {**self._template_env, **self._session_env}
 
     async def configure(self, message: Configure) -> Configured:
-        """Durable, and the files are there, when this returns. Raises ProblemError."""
+        """Noted, and the files are there, when this returns. Raises ProblemError."""
         check_files(message)
+        refuse_nul({"env": [pair.value for pair in message.env]})
         wanted = _digest(message)
         async with self._one_at_a_time:
             if self._digest not in (None, wanted):
@@ -66,7 +67,7 @@ class Configuration:
             env = {pair.name: pair.value for pair in message.env}
             if not repeated:
                 record |= {"type": "configured", "digest": wanted, "env": env}
-            await self._note(record)
+            self._note(record)
             self._session_env, self._digest = env, wanted
         return Configured(files=len(message.files), repeated=repeated)
 
@@ -96,11 +97,10 @@ class Configuration:
             error = _again("WorkspaceLost", "the workspace died while it wrote the files")
             self._written[1].set_exception(error)
 
-    async def _note(self, record: dict[str, Any]) -> None:
-        """Durable when this returns. Raises 503 JournalUnavailable."""
+    def _note(self, record: dict[str, Any]) -> None:
+        """Raises 503 JournalUnavailable."""
         try:
             self._journal.write(record)
-            await self._journal.sync()
         except OSError as error:
             raise _again("JournalUnavailable", f"{error.strerror}") from error
 

@@ -21,6 +21,7 @@ class Listener(Protocol):
 
     def workspace_connected(self) -> None: ...
     def workspace_said(self, message: protocol.Message) -> None: ...
+    def file_server_started(self, descriptor: int) -> None: ...
     def workspace_lost(self) -> None: ...
 
 
@@ -129,6 +130,9 @@ class WorkspaceLink:
         if isinstance(message, protocol.Hello) and not self._greeted:
             self._greet(message, descriptors)
             return
+        if isinstance(message, protocol.FileServer) and self._greeted and len(descriptors) == 1:
+            self._listener.file_server_started(descriptors[0])
+            return
         for descriptor in descriptors:
             os.close(descriptor)
         if self._greeted:
@@ -156,7 +160,9 @@ class WorkspaceLink:
                 self._loop.add_writer(self._peer, self._flush)
                 return
             except OSError:
-                return  # the reader will see the end
+                # Most often the peer is gone, which the reader sees as well.
+                self._loop.call_soon(self.drop)
+                return
             self._outbox.popleft()
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -165,8 +171,10 @@ class WorkspaceLink:
 
     def _lost(self) -> None:
         self._close_peer()
-        self._listener.workspace_lost()
-        self.listen()
+        try:
+            self._listener.workspace_lost()
+        finally:
+            self.listen()
 
     def _close_peer(self) -> None:
         self._greeted = False

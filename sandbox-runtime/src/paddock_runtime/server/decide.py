@@ -15,7 +15,8 @@ class Evidence:
     `status` is wait4's, None when the workspace was lost and nobody waited. `kill_reason` is
     why Paddock killed it (asked by the runtime or by the workspace's watchdog). `oom_kills`
     are the kernel's kills in the workspace while it ran; `cpu_limit_ms` is None where there
-    is none.
+    is none. With `context_died` the status is that of a context's interpreter; `client_killed`
+    says that a client sent SIGKILL, which is not to be taken for the kernel's.
     """
 
     status: int | None
@@ -24,6 +25,8 @@ class Evidence:
     oom_kills: int = 0
     cpu_ms: int = 0
     cpu_limit_ms: int | None = None
+    context_died: bool = False
+    client_killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +50,21 @@ def decide(evidence: Evidence) -> Verdict:
             return Verdict(Reason(evidence.kill_reason))
         return Verdict(Reason.MEMORY_LIMIT if evidence.oom_kills else Reason.WORKSPACE_LOST)
     if os.WIFEXITED(evidence.status):
-        return Verdict(Reason.EXITED, exit_code=os.WEXITSTATUS(evidence.status))
+        reason = Reason.CONTEXT_DIED if evidence.context_died else Reason.EXITED
+        return Verdict(reason, exit_code=os.WEXITSTATUS(evidence.status))
     number = os.WTERMSIG(evidence.status)
     if number in _OURS and evidence.kill_reason is not None:
         return Verdict(Reason(evidence.kill_reason))
     if number == signal.SIGXCPU and evidence.cpu_limit_ms is not None:
         return Verdict(Reason.CPU_LIMIT)
-    if number == signal.SIGKILL:
+    if number == signal.SIGKILL and not evidence.client_killed:
         if evidence.oom_kills:
             return Verdict(Reason.MEMORY_LIMIT)
         # It ignored SIGXCPU and the kernel killed it a second later.
         if evidence.cpu_limit_ms is not None and evidence.cpu_ms >= evidence.cpu_limit_ms:
             return Verdict(Reason.CPU_LIMIT)
-    return Verdict(Reason.SIGNALED, signal=signal_name(number))
+    reason = Reason.CONTEXT_DIED if evidence.context_died else Reason.SIGNALED
+    return Verdict(reason, signal=signal_name(number))
 
 
 def explain(verdict: Verdict, limits: Limits) -> str | None:
@@ -74,6 +79,9 @@ def explain(verdict: Verdict, limits: Limits) -> str | None:
             return f"it used more than {limits.cpu_time_ms} ms of CPU time"
         case Verdict(reason=Reason.WORKSPACE_LOST):
             return "the workspace died under it; a new one is started"
+        case Verdict(reason=Reason.CONTEXT_DIED, exit_code=code, signal=killer):
+            how = f"was ended by {killer}" if killer else f"exited with {code}"
+            return f"its context's interpreter {how}; restart the context to go on"
         case Verdict(signal="SIGXFSZ") if limits.file_bytes is not None:
             return f"it wrote a file larger than {limits.file_bytes} bytes"
         case Verdict(signal="SIGSYS"):

@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 from paddock_runtime.server import logs
 from paddock_runtime.server.journal import Journal, Line
+from paddock_runtime.server.output import Kept, Stored
 from paddock_runtime.server.records import End, Entry, end_record
 
 RECENT_BYTES = 4 << 20
@@ -43,6 +44,21 @@ class Ends:
             return End.from_record(record, self._journal.read_output)
         return self._refused[entry.id][1]
 
+    def streams(self, entry: Entry) -> list[Stored]:
+        """The output of a finished execution, read when it is asked for."""
+        if entry.line is None:
+            return [kept.stored for kept in self._refused[entry.id][1].streams]
+        record = self._journal.read(entry.line)
+        begin = 0
+        stored = []
+        for head, tail, total in record.get("streams", []):
+            if "at" in record:
+                stored.append(_stored(self._journal, record["at"], begin, (head, tail, total)))
+            else:  # the disk had no room for it
+                stored.append(Kept(total=total).stored)
+            begin += head + tail
+        return stored
+
     def write_refused(self) -> None:
         """Try again. Raises OSError while the disk still refuses."""
         for identity, (entry, end) in list(self._refused.items()):
@@ -56,7 +72,6 @@ class Ends:
         except OSError as error:
             logs.error("journal.output_lost", execution=end.facts.id, error=str(error))
             line = self._journal.write(*end_record(end.without_output(), _now()))
-        self._journal.sync()
         return line
 
     def _remember(self, end: End) -> None:
@@ -65,6 +80,16 @@ class Ends:
         while self._recent_bytes > RECENT_BYTES or len(self._recent) > RECENT:
             _, old = self._recent.popitem(last=False)
             self._recent_bytes -= old.size
+
+
+def _stored(journal: Journal, at: list[int], begin: int, lengths: tuple[int, int, int]) -> Stored:
+    """A stream in the journal; without bytes if their segment has gone."""
+
+    def part(offset: int, length: int) -> bytes:
+        return journal.read_output(at, begin + offset, length) or b""
+
+    head, tail, total = lengths
+    return Stored(head, tail, total, part) if part(0, 1) else Stored(0, 0, total, part)
 
 
 def _now() -> float:

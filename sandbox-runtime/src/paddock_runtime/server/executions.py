@@ -2,20 +2,30 @@
 
 import asyncio
 import contextlib
-from datetime import datetime
+import itertools
+from collections.abc import Callable
 from typing import Any
 
-from paddock_api.messages import Execution, ExecutionRequest
+from paddock_api.executions import Execution, ExecutionRequest, OutputEncoding
+from paddock_api.messages import Limits
 from paddock_api.reasons import ExecutionReason as Reason
 from paddock_api.reasons import ExecutionState as State
 from paddock_runtime.server import logs
 from paddock_runtime.server.dispatcher import Dispatcher
 from paddock_runtime.server.ends import Ends
-from paddock_runtime.server.journal import Journal, Line, Synced
+from paddock_runtime.server.journal import Journal, Line
 from paddock_runtime.server.metrics import Metrics
-from paddock_runtime.server.output import cut, text_form
+from paddock_runtime.server.output import Kept, Piece, cut, wire_form
 from paddock_runtime.server.problems import ProblemError
-from paddock_runtime.server.records import End, Entry, accepted_record, digest, now
+from paddock_runtime.server.records import (
+    End,
+    Entry,
+    accepted_record,
+    digest,
+    from_accepted_record,
+    now,
+)
+from paddock_runtime.server.results import read_results
 
 PENDING_LIMIT = 256
 UNFINISHED_BYTES = 8 << 20
@@ -27,42 +37,43 @@ class Executions:
 
     dispatcher: Dispatcher
 
-    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+    def __init__(self, journal: Journal, metrics: Metrics, limits: Limits) -> None:
         self._journal = journal
+        self._limits = limits
         self._metrics = metrics
         self._entries: dict[str, Entry] = {}
         self._ends: list[Entry] = []
         self._kept = Ends(journal)
         self._unfinished = 0
         self._unfinished_bytes = 0
+        self._in_background = 0
 
     @property
     def unfinished(self) -> int:
         """Executions that were accepted and have not ended."""
         return self._unfinished
 
-    async def accept(self, request: ExecutionRequest) -> tuple[Entry, bool]:
-        """The execution and whether it is new. Durable when this returns; it may have ended.
+    def accept(self, request: ExecutionRequest) -> tuple[Entry, bool]:
+        """The execution and whether it is new. It is in the journal, and may have ended.
 
-        Raises ProblemError: 409 ExecutionIdReused, 429 TooManyPending, 503 JournalFull,
-        503 JournalUnavailable. After an error nothing ran.
+        Raises ProblemError: 409 ExecutionIdReused, 409 TooManyInBackground, 429 TooManyPending,
+        503 JournalFull, 503 JournalUnavailable. After an error nothing ran.
         """
         known = self.known(request)
         if known is not None:
-            await _on_disk(known)
             return known, False
         body = request.to_json()
-        self._refuse_if_too_much(len(body))
-        entry = Entry(request.id, digest(body), now(), len(body), request=request)
+        self._refuse_if_too_much(request, len(body))
+        entry = Entry.of(request, body)
         try:
             self._kept.write_refused()
             self._journal.write(accepted_record(entry))
         except OSError as error:
-            raise _unavailable(error) from error
+            raise ProblemError(
+                503, "JournalUnavailable", f"it was not accepted, nothing ran: {error.strerror}"
+            ) from error
         self._add(entry)
-        entry.synced = self._journal.sync()
-        entry.synced.add_done_callback(lambda synced: self._accepted(entry, synced))
-        await _on_disk(entry)
+        self.dispatcher.submit(entry)
         return entry, True
 
     def known(self, request: ExecutionRequest) -> Entry | None:
@@ -86,36 +97,75 @@ class Executions:
         return entry
 
     async def wait(self, entry: Entry, seconds: float) -> None:
-        """Until it has ended, or `seconds` have passed. Raises 404 if it was not taken at last."""
+        """Until it has ended, or `seconds` have passed."""
         if entry.done is None or seconds <= 0:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await entry.done.wait()
-        self.get(entry.id)
 
-    def view(self, entry: Entry, max_output: int | None = None) -> Execution:
-        """What the wire says about it now."""
-        end = self.end(entry, max_output)
-        if end is None:
-            return entry.unfinished()
-        streams = {"stdout": text_form(end.stdout), "stderr": text_form(end.stderr)}
-        return end.facts.model_copy(update=streams)
+    def view(
+        self,
+        entry: Entry,
+        max_output: int | None = None,
+        encoding: OutputEncoding = OutputEncoding.UTF8,
+        *,
+        results: bool = True,
+    ) -> Execution:
+        """What the wire says about it now; as `shown`."""
+        return self.wire(self.shown(entry, max_output, results=results), encoding)
 
-    def end(self, entry: Entry, max_output: int | None = None) -> End | None:
-        """Its facts and what is shown of its output; None while it has not ended."""
-        if entry.state is not State.FINISHED:
-            return None
-        end = self._kept.of(entry)
+    def wire(self, shown: End, encoding: OutputEncoding) -> Execution:
+        """With its output in place."""
+        streams = {
+            "stdout": wire_form(shown.stdout, encoding),
+            "stderr": wire_form(shown.stderr, encoding),
+        }
+        return shown.facts.model_copy(update=streams)
+
+    def shown(self, entry: Entry, max_output: int | None = None, *, results: bool = True) -> End:
+        """Its facts as they are now, results among them if wanted, and what is shown of its
+        output."""
+        end = self._now(entry)
         stdout, stderr = cut(end.stdout, max_output), cut(end.stderr, max_output)
-        truncated = bool(stdout.omitted or stderr.omitted)
-        return End(end.facts.model_copy(update={"truncated": truncated}), stdout, stderr)
+        shown = end.results if results else Kept(total=end.results.total)
+        truncated = any(kept.omitted for kept in (stdout, stderr, shown))
+        update: dict[str, Any] = {"truncated": truncated, "results_omitted": shown.omitted}
+        if not results:
+            update["error"] = None
+        elif shown.head:
+            update["results"] = read_results(shown)[0]
+        return End(end.facts.model_copy(update=update), stdout, stderr, shown)
+
+    def _now(self, entry: Entry) -> End:
+        if entry.state is State.FINISHED:
+            return self._kept.of(entry)
+        return End(entry.unfinished(), *(entry.run.kept() if entry.run else ()))
+
+    def read_output(self, entry: Entry) -> Callable[[int, int, int], Piece]:
+        """Reads what is kept of stdout (0) and stderr (1): (stream, offset, size)."""
+        if entry.run is not None:
+            return entry.run.read
+        streams = self._kept.streams(entry)
+        return lambda stream, offset, size: (
+            streams[stream].read(offset, size) if streams else (0, b"")
+        )
 
     def collected(self, entry: Entry) -> None:
         """Its end was given to somebody."""
         if entry.state is State.FINISHED and not entry.collected:
             entry.collected = True
             self._note({"type": "collected", "id": entry.id})
+
+    def page(self, after: int, limit: int, state: State | None) -> tuple[list[Entry], int | None]:
+        """In the order of acceptance, and where the next page begins."""
+        found: list[Entry] = []
+        for number, entry in enumerate(itertools.islice(self._entries.values(), after, None)):
+            if len(found) == limit:
+                return found, after + number
+            if state is None or entry.state is state:
+                found.append(entry)
+        return found, None
 
     def ends_after(self, number: int, limit: int) -> list[Entry]:
         return self._ends[number : number + limit]
@@ -139,10 +189,7 @@ class Executions:
         entry = self._entries.get(record.get("id", ""))
         match record["type"]:
             case "accepted":
-                accepted_at = datetime.fromisoformat(record["at"])
-                self._add(Entry(record["id"], record["digest"], accepted_at))
-            case "withdrawn" if entry is not None and entry.done is not None:
-                self._remove(entry)
+                self._add(from_accepted_record(record))
             case "ended" if entry is not None and entry.done is not None:
                 entry.line = line
                 self._finish(entry)
@@ -156,6 +203,8 @@ class Executions:
             facts = Execution(
                 id=entry.id,
                 state=State.FINISHED,
+                context=entry.context,
+                background=entry.background,
                 reason=Reason.RUNTIME_RESTARTED,
                 message="the runtime's container restarted while it was waiting or running",
                 accepted_at=entry.accepted_at,
@@ -164,7 +213,15 @@ class Executions:
             self.ended(entry, End(facts))
         return bool(unfinished)
 
-    def _refuse_if_too_much(self, size: int) -> None:
+    def _refuse_if_too_much(self, request: ExecutionRequest, size: int) -> None:
+        if request.background and self._in_background >= self._limits.concurrency - 1:
+            raise ProblemError(
+                409,
+                "TooManyInBackground",
+                f"background: {self._in_background} executions run or wait in the background; of "
+                f"the template's concurrency of {self._limits.concurrency} one place is kept for "
+                "others, so cancel one or use a template with more",
+            )
         if self._unfinished - self.dispatcher.running >= PENDING_LIMIT:
             raise ProblemError(
                 429,
@@ -190,27 +247,11 @@ class Executions:
                 "another session",
             )
 
-    def _accepted(self, entry: Entry, synced: Synced) -> None:
-        """Its acceptance is on the disk, or cannot be. It may have been cancelled meanwhile."""
-        entry.synced = None
-        if entry.state is not State.PENDING:
-            return
-        if synced.exception() is None:
-            self.dispatcher.submit(entry)
-            return
-        self._remove(entry)
-        entry.finish()
-        self._note({"type": "withdrawn", "id": entry.id})
-
     def _add(self, entry: Entry) -> None:
         self._entries[entry.id] = entry
         self._unfinished += 1
         self._unfinished_bytes += entry.size
-
-    def _remove(self, entry: Entry) -> None:
-        del self._entries[entry.id]
-        self._unfinished -= 1
-        self._unfinished_bytes -= entry.size
+        self._in_background += entry.background
 
     def _note(self, record: dict[str, Any]) -> None:
         """For what may be lost."""
@@ -222,6 +263,7 @@ class Executions:
     def _finish(self, entry: Entry) -> None:
         self._unfinished -= 1
         self._unfinished_bytes -= entry.size
+        self._in_background -= entry.background
         self._ends.append(entry)
         entry.finish()
 
@@ -240,20 +282,3 @@ class Executions:
             signal=facts.signal,
             durationMs=facts.duration_ms,
         )
-
-
-async def _on_disk(entry: Entry) -> None:
-    """Until its acceptance is durable, for all who ask for it. Raises 503 JournalUnavailable."""
-    if entry.synced is None:
-        return
-    try:
-        # Whoever asks may vanish: what was written must not be forgotten with him.
-        await asyncio.shield(entry.synced)
-    except OSError as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: OSError) -> ProblemError:
-    return ProblemError(
-        503, "JournalUnavailable", f"it was not accepted, nothing ran: {error.strerror}"
-    )

@@ -1,17 +1,13 @@
 """What happened, on disk: it survives a restart of the runtime's container.
 
 `journal.jsonl` holds one JSON object a line; `output-N.bin` hold the kept bytes of the streams,
-in segments of which the oldest go when there are too many. Writing is done at once and so
-survives this process; one thread, started with the journal, syncs, so that a slow disk never
-stops the server, and what comes while it syncs is synced together.
+in segments of which the oldest go when there are too many. Nothing is synced: what was written
+survives this process with the kernel, and of a node that went down nothing is believed
+(`boot_id`). Syncing cost each execution a millisecond or more and could only fail it.
 """
 
-import asyncio
 import json
 import os
-import queue
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +29,6 @@ class Line:
     length: int
 
 
-Synced = asyncio.Future[None]
-
-
 class Journal:
     """Raises OSError where the directory is unusable or the disk refuses."""
 
@@ -47,10 +40,6 @@ class Journal:
         self._size = _drop_torn_line(self._lines)
         self._segment = max(self._segments(), default=0)
         self._output = self._open_segment()
-        self._requests: queue.SimpleQueue[Synced | None] = queue.SimpleQueue()
-        self._outputs_unsynced = False
-        self._thread = threading.Thread(target=self._sync_forever, name="journal", daemon=True)
-        self._thread.start()
 
     def records(self) -> Iterator[tuple[dict[str, Any], Line]]:
         """Everything that an earlier runtime wrote, in order; to be read before writing."""
@@ -82,13 +71,6 @@ class Journal:
         self._size += len(data)
         return line
 
-    def sync(self) -> Synced:
-        """Completes when all that was written is on the disk; need not be awaited."""
-        synced: Synced = asyncio.get_running_loop().create_future()
-        synced.add_done_callback(_retrieve)
-        self._requests.put(synced)
-        return synced
-
     def read(self, line: Line) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(os.pread(self._lines, line.length, line.offset))
         return record
@@ -103,43 +85,21 @@ class Journal:
             return None
 
     def close(self) -> None:
-        """Finish syncing. Nothing may be written afterwards."""
-        self._requests.put(None)
-        self._thread.join(timeout=2)
-
-    def _sync_forever(self) -> None:
-        # Signals are the main thread's; this one may outlive its joining by a moment, in which
-        # SIGTERM has its default effect again.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        while True:
-            requests = [self._requests.get()]
-            while not self._requests.empty():
-                requests.append(self._requests.get())
-            error = self._sync_files()
-            for request in requests:
-                if request is None:
-                    return
-                request.get_loop().call_soon_threadsafe(_resolve, request, error)
-
-    def _sync_files(self) -> OSError | None:
-        try:
-            if self._outputs_unsynced:
-                self._outputs_unsynced = False
-                os.fdatasync(self._output)
-            os.fdatasync(self._lines)
-        except OSError as error:
-            return error
-        return None
+        """Nothing may be written afterwards."""
+        os.close(self._lines)
+        os.close(self._output)
 
     def _write_output(self, pieces: Sequence[bytes]) -> list[int]:
         size = sum(map(len, pieces))
         if self._output_size and self._output_size + size > SEGMENT_BYTES:
+            full = self._output
             self._segment += 1
-            replaced, self._output = self._output, self._open_segment()
-            # The syncing thread may be about to use the old number: make it name the new file.
-            os.dup2(self._output, replaced, inheritable=False)
-            os.close(self._output)
-            self._output = replaced
+            try:
+                self._output = self._open_segment()
+            except OSError:
+                self._segment -= 1
+                raise
+            os.close(full)
             for old in self._segments()[:-SEGMENTS]:
                 self._path(old).unlink(missing_ok=True)
         at = [self._segment, self._output_size]
@@ -150,7 +110,6 @@ class Journal:
             os.ftruncate(self._output, self._output_size)
             raise
         self._output_size += size
-        self._outputs_unsynced = True
         return at
 
     def _open_segment(self) -> int:
@@ -164,6 +123,11 @@ class Journal:
 
     def _path(self, segment: int) -> Path:
         return self._directory / f"output-{segment}.bin"
+
+
+def boot_id() -> str:
+    """Changes when the kernel starts anew, and with it everything that was not synced."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _drop_torn_line(descriptor: int) -> int:
@@ -185,18 +149,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _resolve(synced: Synced, error: OSError | None) -> None:
-    if synced.done():
-        return
-    if error is None:
-        synced.set_result(None)
-    else:
-        synced.set_exception(error)
-
-
-def _retrieve(synced: Synced) -> None:
-    """Who does not await a sync does not want to hear of its failure either."""
-    if not synced.cancelled():
-        synced.exception()

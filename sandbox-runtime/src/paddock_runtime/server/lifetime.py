@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 DEADLINE, IDLE, TERMINATED = "DeadlineExceeded", "Idle", "Terminated"
@@ -37,16 +36,14 @@ class Lifetime:
             "deadline": self._deadline,
             "idleSeconds": self._idle_seconds,
             "lastUse": self._last_use,
-            "boot": _boot_id(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on as before; after a reboot of the node the old times mean nothing."""
-        if saved["boot"] == _boot_id():
-            self._deadline = saved["deadline"]
-            self._idle_seconds = saved["idleSeconds"]
-            self._last_use = saved["lastUse"]
-            self._arm()
+        """Go on as before."""
+        self._deadline = saved["deadline"]
+        self._idle_seconds = saved["idleSeconds"]
+        self._last_use = saved["lastUse"]
+        self._arm()
 
     def used(self, when: float | None = None) -> None:
         """Something that counts as use happened or ended, just now unless `when` is said."""
@@ -80,10 +77,3 @@ class Lifetime:
             self._over(IDLE)
             return
         self._arm()
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

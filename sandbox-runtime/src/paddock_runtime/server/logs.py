@@ -1,8 +1,25 @@
 """One-line JSON logs on stderr. Never code, output, environment or tokens."""
 
 import json
+import logging
 import sys
 from datetime import UTC, datetime
+
+
+class LibraryHandler(logging.Handler):
+    """What libraries log: they may quote an address or an error, and are no lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        broken = record.exc_info[1] if record.exc_info else None
+        _write(
+            record.levelname.lower(),
+            "library",
+            {
+                "logger": record.name,
+                "message": record.getMessage(),
+                "error": None if broken is None else repr(broken)[:500],
+            },
+        )
 
 
 def info(event: str, **fields: object) -> None:

@@ -1,21 +1,29 @@
 """Errors that clients see: RFC 9457 bodies with a stable code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from paddock_api.messages import Problem
 
+NAME_CHARACTERS = 100
+"""Of a field that a client made up."""
 _TITLES = {
     400: "Bad request",
     401: "Unauthorized",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request timeout",
     409: "Conflict",
+    411: "Length required",
+    412: "Precondition failed",
     413: "Content too large",
+    416: "Range not satisfiable",
     422: "Unprocessable content",
     429: "Too many requests",
     500: "Internal server error",
     503: "Service unavailable",
+    507: "Insufficient storage",
 }
 
 
@@ -35,11 +43,18 @@ def invalid(detail: str) -> ProblemError:
     return ProblemError(422, "InvalidRequest", detail)
 
 
+def refuse_nul(fields: Mapping[str, Iterable[str]]) -> None:
+    """Raises 422 naming the field."""
+    for field, texts in fields.items():
+        if any("\0" in text for text in texts):
+            raise invalid(f"{field}: holds a NUL character, which no program can be given")
+
+
 def validation_detail(errors: Iterable[Any]) -> str:
     """One sentence from pydantic's error list: each field by its wire name, and its value."""
     parts = []
     for error in errors:
-        field = ".".join(str(step) for step in error["loc"]) or "the body"
+        field = ".".join(str(step)[:NAME_CHARACTERS] for step in error["loc"]) or "the body"
         value = error.get("input")
         shown = "" if isinstance(value, dict | list) or value is None else f" (got {_short(value)})"
         parts.append(f"{field}: {error['msg']}{shown}")

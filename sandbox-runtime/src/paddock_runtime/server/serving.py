@@ -1,6 +1,7 @@
 """Puts the sandbox behind its HTTP port and runs it until it ends."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from paddock_api.messages import SandboxSettings
+from paddock_api.executions import Execution, ExecutionRequest
+from paddock_api.messages import Configure, SandboxSettings
 from paddock_runtime.server import logs
 from paddock_runtime.server.app import make_app
 from paddock_runtime.server.auth import Verifier, read_keys
+from paddock_runtime.server.connections import FIELD_BYTES, HEADERS, Connections
 from paddock_runtime.server.lifetime import TERMINATED
 from paddock_runtime.server.sandbox import Places, Sandbox
 
@@ -34,13 +37,29 @@ async def _serve(listening: socket.socket, environ: Mapping[str, str]) -> None:
     loop = asyncio.get_running_loop()
     for number in ENDING_SIGNALS:
         loop.add_signal_handler(number, sandbox.over, TERMINATED)
-    app = make_app(sandbox, Verifier(keys, settings.sandbox_uid))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=KEEP_ALIVE)
+    for message in (Configure, ExecutionRequest, Execution):  # so that the first one is not slower
+        message.model_rebuild()
+    connections = Connections(sandbox.metrics)
+    app = make_app(sandbox, Verifier(keys, settings.sandbox_uid), connections)
+    logging.basicConfig(level=logging.WARNING, handlers=[logs.LibraryHandler()], force=True)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=1.0,
+        keepalive_timeout=KEEP_ALIVE,
+        handler_cancellation=True,  # so that a client that has gone is noticed
+        auto_decompress=False,  # 300 KB of gzip are 300 MB
+        max_headers=HEADERS,
+        max_field_size=FIELD_BYTES,
+    )
     await runner.setup()
-    await web.SockSite(runner, listening).start()
+    assert runner.server is not None
+    accepting = asyncio.create_task(connections.accept(runner.server, listening))
     logs.info("runtime.listening", sandbox=settings.sandbox_uid)
     reason = await sandbox.ending
     await sandbox.end(reason)
+    accepting.cancel()
+    listening.close()
     await runner.cleanup()
     sandbox.close()
     # The loop, when it closes, gives them back their default: one more SIGTERM would then make a

@@ -2,26 +2,30 @@
 
 from collections.abc import Sequence
 
-from paddock_api.messages import Execution, TerminationMessage
+from paddock_api.executions import Execution, TerminationMessage
 
 LONGEST = 4096
 """Bytes; the kubelet cuts what is longer, which would break the JSON."""
 
 
 def termination_message(
-    reason: str, uncollected: Sequence[Execution], collected: Sequence[Execution] = ()
+    reason: str,
+    uncollected: Sequence[Execution],
+    collected: Sequence[Execution] = (),
+    beyond: int = 0,
 ) -> bytes:
     """At most 4096 bytes of JSON.
 
-    Uncollected ends first, oldest first, `dropped` counting those without room. What room is
-    left goes to the newest collected ones: who collected them may have died before noting it.
+    Uncollected ends first, oldest first, `dropped` counting those without room and those `beyond`
+    the ones that are given. What room is left goes to the newest collected ones: who collected
+    them may have died before noting it.
     """
     kept: list[Execution] = []
     for execution in uncollected:
-        if len(_encode(reason, [*kept, execution], len(uncollected))) > LONGEST:
+        if len(_encode(reason, [*kept, execution], beyond + len(uncollected))) > LONGEST:
             break
         kept.append(execution)
-    dropped = len(uncollected) - len(kept)
+    dropped = beyond + len(uncollected) - len(kept)
     extra: list[Execution] = []
     if not dropped:
         for execution in reversed(collected):

@@ -4,8 +4,10 @@ It is forked ahead of time and stands by with everything done that does not depe
 execution, because forking costs more than handing over. It never returns.
 """
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -13,6 +15,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from ..confinement.rlimits import limit_cpu
+from .context_main import serve as serve_context
 from .python_main import prepare_main, rehearse, run_main
 
 ARGUMENT_BYTES = 100_000
@@ -28,11 +32,12 @@ def stand_by(
     enter: Callable[[], None],
     keep: int | None,
     base_environment: dict[str, str],
+    cpu_seconds: int | None,
 ) -> NoReturn:
     """Body of the child. `enter` confines it; `keep` is a descriptor that `enter` needs."""
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.signal(signal.SIGCHLD, _signal.SIG_DFL)  # signal.signal looks at 50 pages more
         os.setsid()
         os.umask(0o022)
         _close_all_but(channel.fileno(), keep)
@@ -42,7 +47,12 @@ def stand_by(
         header, descriptors, _, _ = socket.recv_fds(channel, 4096, 4)
         if not header:
             os._exit(0)
-        _become(channel, json.loads(header), descriptors, base_environment)
+        wanted = json.loads(header)
+        if wanted.get("context"):
+            _become_context(channel, descriptors[0], base_environment)
+        if cpu_seconds is not None:
+            limit_cpu(cpu_seconds)
+        _become(channel, wanted, descriptors, base_environment)
     except BaseException as error:
         _fail(channel, 126, f"the workspace could not start it: {error}")
     os._exit(126)
@@ -62,11 +72,36 @@ def _become(
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     _close_all_but(channel.fileno(), None)
+    _change_directory(channel, request["cwd"])
     if header["python"]:
         prepare_main(environment)
         channel.close()
         run_main(request["code"])
     _exec(channel, _argv(request), environment)
+
+
+def _become_context(
+    channel: socket.socket, request_file: int, base_environment: dict[str, str]
+) -> NoReturn:
+    """Its CPU limit is each execution's, not the process's: the watchdog alone keeps it."""
+    request = json.loads(os.pread(request_file, os.fstat(request_file).st_size, 0))
+    environment = {**base_environment, **request["env"]}
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    _close_all_but(channel.fileno(), None)
+    _change_directory(channel, request["cwd"])
+    prepare_main(environment)
+    serve_context(channel, environment)
+
+
+def _change_directory(channel: socket.socket, directory: str | None) -> None:
+    if directory is None:
+        return
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        _fail(channel, 126, f"cwd: {directory[:NAME_CHARACTERS]!r}: {error.strerror}")
 
 
 def _argv(request: dict[str, Any]) -> list[str]:
@@ -79,9 +114,10 @@ def _argv(request: dict[str, Any]) -> list[str]:
     code = request["code"].encode()
     if len(code) <= ARGUMENT_BYTES:
         return [language, "-c", request["code"]]
-    script = os.memfd_create("script", 0)
+    script = os.memfd_create("script", os.MFD_ALLOW_SEALING)
     with open(script, "wb", closefd=False) as file:
         file.write(code)
+    fcntl.fcntl(script, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK)
     return [language, f"/dev/fd/{script}"]
 
 

@@ -1,15 +1,19 @@
 """Counts what the files of the sandbox take, a little at a time."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
 
 SLICE_SECONDS = 0.01
+ENTRY_BYTES = 4096
+"""What an entry counts for at the least: its inode and its name take room as well, and a million
+empty files are no free lunch."""
 _LINKS_REMEMBERED = 100_000
 
 
 class DiskMeter:
-    """Blocks on disk below some directories, each file once, links not followed.
+    """Bytes on disk below some directories, each file once, links not followed.
 
     A walk goes on over several calls, so that a million small files do not stop the fork
     server. What its user cannot list and what is deleted but still open is not seen: the volume's
@@ -25,6 +29,10 @@ class DiskMeter:
         """Of the last complete walk."""
         self.seconds = 0.0
         """What that walk took."""
+
+    @property
+    def walking(self) -> bool:
+        return self._walk is not None
 
     def step(self) -> bool:
         """Walk on for a moment; True when a walk has just become complete."""
@@ -42,26 +50,30 @@ class DiskMeter:
 
 
 def _sizes(roots: Sequence[str]) -> Iterator[int]:
-    """Bytes on disk of one entry after another."""
+    """What one entry after another counts for. Nothing is kept of an entry: a directory may have
+    more of them than there is memory."""
     seen: set[tuple[int, int]] = set()
     directories = list(roots)
     while directories:
-        try:
-            entries = list(os.scandir(directories.pop()))
-        except OSError:
-            yield 0
-            continue
-        for entry in entries:
+        yield 0
+        for entry in _entries(directories.pop()):
             try:
                 found = entry.stat(follow_symlinks=False)
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(entry.path)
             except OSError:
                 continue
+            size = found.st_blocks * 512
             if found.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
                 file = (found.st_dev, found.st_ino)
                 if file in seen:
-                    continue
-                if len(seen) < _LINKS_REMEMBERED:
+                    size = 0  # the name alone
+                elif len(seen) < _LINKS_REMEMBERED:
                     seen.add(file)
-            yield found.st_blocks * 512
+            yield max(ENTRY_BYTES, size)
+
+
+def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
+    """Those that can be read."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        yield from entries

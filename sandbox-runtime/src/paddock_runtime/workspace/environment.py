@@ -3,7 +3,21 @@
 Nothing is inherited: the container's own environment holds KUBERNETES_* and the settings.
 """
 
+import ctypes
+import os
+
 from .settings import Settings
+
+
+def erase_inherited() -> None:
+    """Forget the environment that this process was started with, also where the kernel shows it:
+    a forked child has the same /proc/self/environ."""
+    os.environ.clear()
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[47]), int(fields[48])  # env_start and env_end of proc(5)
+    if start:
+        ctypes.memset(start, 0, end - start)
 
 
 def base_environment(settings: Settings) -> dict[str, str]:

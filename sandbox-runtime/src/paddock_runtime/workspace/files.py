@@ -6,8 +6,11 @@ a symbolic link, so nothing is written outside.
 
 import contextlib
 import errno
+import json
 import os
 from collections.abc import Iterable
+
+from .. import protocol
 
 _PASSING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR, errno.EIO)
 
@@ -18,6 +21,18 @@ class FileError(Exception):
     def __init__(self, sentence: str, passing: bool = False) -> None:
         super().__init__(sentence)
         self.passing = passing
+
+
+def carry_out(request: protocol.WriteFiles, descriptor: int, root: str) -> protocol.FilesWritten:
+    """Write what the request's memfd lists; the answer to it."""
+    error, passing = None, False
+    try:
+        listed = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+        files = [(file["path"], file["content"]) for file in listed]
+        write_files(root, files, keep=request.keep)
+    except FileError as problem:
+        error, passing = str(problem), problem.passing
+    return protocol.FilesWritten(request.number, error, passing)
 
 
 def write_files(root: str, files: Iterable[tuple[str, str]], *, keep: bool = False) -> None:

@@ -15,12 +15,20 @@ STANDARD = """
 """
 
 
-def preload(names: Iterable[str]) -> list[str]:
-    """Import them; what cannot be imported is returned and left to the program to find out."""
-    missing = []
+MESSAGE_CHARACTERS = 200
+
+
+def preload(names: Iterable[str]) -> dict[str, str]:
+    """Import them. What cannot be imported is returned with the reason, and left to the program
+    to find out.
+
+    To be called before the workspace's folder is on the path: what user code wrote there must
+    not be imported by the process that every execution is forked from.
+    """
+    failed = {}
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception:
-            missing.append(name)
-    return missing
+        except (Exception, SystemExit) as error:
+            failed[name] = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
+    return failed

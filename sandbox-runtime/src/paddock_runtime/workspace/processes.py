@@ -5,15 +5,17 @@ that nobody but us can set (the system call filter refuses it) and that is inher
 fork, exec, setsid and double fork. /proc/PID/limits shows it.
 """
 
+import contextlib
 import os
 import resource
-import signal
+import signal as signals
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK_MS = 1000 // os.sysconf("SC_CLK_TCK")
+_DEAD = (b"Z", b"X")
 
 
 @dataclass(slots=True)
@@ -24,6 +26,9 @@ class Usage:
     tasks: int = 0
     cpu_ms: int = 0
     written_bytes: int = 0
+    """To files, of whatever file system counts that: not to pipes."""
+    dying: bool = False
+    """Whether one gives its memory back: what it held is still charged, but no longer shown."""
 
 
 def all_pids() -> Iterator[int]:
@@ -56,11 +61,29 @@ def usage_by_mark(marks: Collection[int], spare: Collection[int]) -> dict[int, U
         if len(fields) > 21:
             usage.cpu_ms += sum(map(int, fields[11:15])) * _TICK_MS  # with waited-for children
             usage.tasks += int(fields[17])
-            usage.memory_bytes += int(fields[21]) * _PAGE
+            resident = int(fields[21]) or _resident_of_threads(pid)
+            usage.memory_bytes += resident * _PAGE
+            usage.dying = usage.dying or (not resident and fields[0] not in _DEAD)
         for line in _read(pid, "io").splitlines():
-            if line.startswith(b"wchar:"):
-                usage.written_bytes += int(line[6:])
+            name, _, value = line.partition(b": ")
+            if name == b"write_bytes":
+                usage.written_bytes += int(value)
+            elif name == b"cancelled_write_bytes":
+                usage.written_bytes -= int(value)
     return found
+
+
+def _resident_of_threads(pid: int) -> int:
+    """Pages of a process whose first thread has ended: the kernel tells them of the others."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - as above
+    except OSError:
+        return 0
+    for thread in threads:
+        fields = _read(pid, f"task/{thread}/stat").rpartition(b")")[2].split()
+        if len(fields) > 21 and int(fields[21]):
+            return int(fields[21])
+    return 0
 
 
 def sweep(mark: int, spare: Collection[int], reap: Callable[[], None], seconds: float) -> bool:
@@ -85,10 +108,41 @@ def sweep(mark: int, spare: Collection[int], reap: Callable[[], None], seconds: 
         reap()
 
 
+def any_left(mark: int, spare: Collection[int]) -> bool:
+    """Whether a process carries `mark`, dead ones that were not collected aside."""
+    return any(
+        pid not in spare and mark_of(pid) == mark and not _is_dead(pid) for pid in all_pids()
+    )
+
+
+def signal_all(mark: int, spare: Collection[int], number: int) -> None:
+    """To all processes that carry `mark`."""
+    for pid in all_pids():
+        if pid not in spare and mark_of(pid) == mark:
+            signal(pid, number)
+
+
+def _is_dead(pid: int) -> bool:
+    """A zombie, or gone. What stands in brackets is a name that user code chose."""
+    return _read(pid, "stat").rpartition(b")")[2][:3] in (b"", b" Z ")
+
+
+def signal(pid: int, number: int) -> None:
+    """To one process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def signal_group(leader: int, number: int) -> None:
+    """To the group that this process began, which may be empty."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)
+
+
 def kill_group(leader: int) -> None:
     """The atomic part: all that stayed in the program's first process group."""
     try:
-        os.killpg(leader, signal.SIGKILL)
+        os.killpg(leader, signals.SIGKILL)
     except OSError:
         return
 
@@ -96,7 +150,7 @@ def kill_group(leader: int) -> None:
 def _end(pid: int) -> None:
     try:
         resource.prlimit(pid, resource.RLIMIT_NPROC, (0, 0))
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signals.SIGKILL)
     except OSError:
         return
 

@@ -1,7 +1,11 @@
-"""What executions leave behind in memory."""
+"""What executions leave behind in memory. Small: PID 1 imports it."""
 
+import contextlib
 import os
-import shutil
+import stat
+
+from .beneath import Refused
+from .removal import remove_tree
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
 
@@ -12,17 +16,48 @@ def sweep_shared_memory(directory: str = SHARED_MEMORY) -> None:
     Only for a user that has nothing else there, as in a container, and while nothing runs.
     """
     uid = os.getuid()
-    try:
-        entries = list(os.scandir(directory))
-    except OSError:
-        return
-    for entry in entries:
+    for name in _names(directory):
+        path = f"{directory}/{name}"
         try:
-            if entry.stat(follow_symlinks=False).st_uid != uid:
+            found = os.lstat(path)
+            if found.st_uid != uid:
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)  # noqa: PTH108
+            _remove(path, found.st_mode)
         except OSError:
-            continue
+            _remove_what_is_deep(directory, name)
+
+
+def _remove(path: str, mode: int) -> None:
+    """Not by recursion: who nests directories deep enough would break it."""
+    if not stat.S_ISDIR(mode):
+        os.unlink(path)  # noqa: PTH108
+        return
+    directories = [path]
+    for directory in directories:
+        os.chmod(directory, 0o700)  # noqa: PTH101
+        for name in _names(directory):
+            below = f"{directory}/{name}"
+            if stat.S_ISDIR(os.lstat(below).st_mode):
+                directories.append(below)
+            else:
+                os.unlink(below)  # noqa: PTH108
+    for directory in reversed(directories):
+        os.rmdir(directory)  # noqa: PTH106
+
+
+def _remove_what_is_deep(directory: str, name: str) -> None:
+    """Where a path is too long to be named in one piece."""
+    with contextlib.suppress(OSError, Refused):
+        parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for _ in remove_tree(parent, os.fsencode(name)):
+                pass
+        finally:
+            os.close(parent)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)  # noqa: PTH208
+    except OSError:
+        return []

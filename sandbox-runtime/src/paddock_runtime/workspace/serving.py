@@ -1,12 +1,16 @@
 """Makes the fork server what it has to be before any user code exists, then lets it serve."""
 
+import contextlib
 import gc
 import os
 import signal
+from collections.abc import Iterator
 
 from .. import cgroup
 from ..confinement import ConfinementPolicy, harden_server, prepare, probe
-from .environment import base_environment
+from .beneath import Root
+from .children import Children
+from .environment import base_environment, erase_inherited
 from .forkserver import ForkServer
 from .preload import STANDARD, preload
 from .python_main import settle
@@ -16,6 +20,10 @@ from .supervisor import become_subreaper
 NO_MEMORY_LIMIT = (
     "The workspace's memory limit cannot be read: only the kernel ends executions for memory."
 )
+NO_OPENAT2 = (
+    "openat2 is refused (a kernel before 5.6, or a system call filter): the files API follows no "
+    "links, not even those that stay inside the workspace."
+)
 
 
 def serve() -> int:
@@ -23,6 +31,10 @@ def serve() -> int:
     settings = read_settings()
     become_subreaper()
     preload(STANDARD.split())
+    erase_inherited()
+    # Libraries size their thread pools when they are imported.
+    os.environ.update(base_environment(settings))
+    failed = preload(settings.preload)
     files = cgroup.open_files()
     wake = _wake_on_child()
     harden_server()
@@ -33,9 +45,12 @@ def serve() -> int:
         )
     )
     capabilities = probe()
-    if files.memory_limit() is None:
-        capabilities["degraded"] = [*capabilities["degraded"], NO_MEMORY_LIMIT]  # type: ignore[misc]
-    server = ForkServer(settings, prepared, files, wake)
+    capabilities |= {
+        "preloaded": [name for name in settings.preload if name not in failed],
+        "preloadFailed": [f"{name}: {why}" for name, why in failed.items()],
+    }
+    capabilities["degraded"] = [*capabilities["degraded"], *lacks(files, settings.workspace_dir)]  # type: ignore[misc]
+    server = ForkServer(settings, Children(settings, prepared), files, wake)
     settle(base_environment(settings), settings.workspace_dir)
     gc.collect()
     gc.freeze()
@@ -49,3 +64,12 @@ def _wake_on_child() -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     return wake
+
+
+def lacks(files: cgroup.CgroupFiles, workspace: str) -> Iterator[str]:
+    """A sentence for each thing of this container, besides confinement, that is less than whole."""
+    if files.memory_limit() is None:
+        yield NO_MEMORY_LIMIT
+    with contextlib.closing(Root(workspace)) as root:
+        if not root.follows_links:
+            yield NO_OPENAT2

@@ -14,6 +14,7 @@ class Settings:
     """Sizes in bytes, times in milliseconds; None is unlimited."""
 
     network_none: bool
+    preload: list[str]
     cpu_time_ms: int | None
     file_bytes: int | None
     concurrency: int
@@ -35,6 +36,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     uid = environ.get("PADDOCK_RUNTIME_UID")
     return Settings(
         network_none=settings.get("networkNone", True),
+        preload=settings.get("preload", []),
         cpu_time_ms=limits.get("cpuTimeMs"),
         file_bytes=limits.get("fileBytes"),
         concurrency=limits.get("concurrency", 4),

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from .scratch import sweep_shared_memory
+
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_DUMPABLE = 4
 RESTART_DELAY = 0.05
@@ -51,6 +53,9 @@ def _run_once(serve: Callable[[], int]) -> int:
         pid, status = os.waitpid(-1, 0)
         if pid == child:
             _kill_all()
+            if os.getpid() == 1:
+                # Here, not in the next one: where it took all memory, that could not start.
+                sweep_shared_memory()
             return status
 
 

@@ -1,0 +1,62 @@
+"""Who has to end when the sandbox's files take more than its disk limit.
+
+Who has written most since a walk over the files last began that saw the limit kept. Where the
+file system counts no writes (tmpfs, preallocated room) that says nothing, and it is the youngest.
+"""
+
+from collections.abc import Collection
+
+from .processes import usage_by_mark
+from .running import Job
+
+SLACK_BYTES = 1 << 20
+"""What may be somebody else's growth, or none."""
+
+
+class DiskBlame:
+    """To be told when a walk begins and what it found; both with all executions and contexts at
+    rest that nobody has ended yet."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._begun: dict[int, int] = {}
+
+    def begin(self, living: Collection[Job]) -> None:
+        self._begun = _written(living)
+
+    def end(self, living: Collection[Job], used: int) -> Job | None:
+        """The walk found `used` bytes. Only who made them grow is named, so that one can still be
+        started to clean up, and nobody else for files that stay."""
+        named = self._largest(living, used) if used > self._limit else None
+        for job in living:
+            first = job.disk_bytes is None
+            if first or named is not None:
+                job.disk_bytes = used
+            if first or named is not None or used <= self._limit:
+                mark = job.child.mark
+                job.child.written_bytes = self._begun.get(mark, job.child.written_bytes)
+        return named
+
+    def _largest(self, living: Collection[Job], used: int) -> Job | None:
+        """A context at rest only if it has written: its last execution may have filled the disk."""
+        written = _written(living)
+        grown = {
+            job.child.mark: written.get(job.child.mark, 0) - job.child.written_bytes
+            for job in living
+        }
+        grew = [
+            job
+            for job in living
+            if job.disk_bytes is not None
+            and used > job.disk_bytes + SLACK_BYTES
+            and (not job.rests or grown[job.child.mark] > SLACK_BYTES)
+        ]
+        return max(grew, key=lambda job: (grown[job.child.mark], job.started), default=None)
+
+
+def _written(living: Collection[Job]) -> dict[int, int]:
+    """Bytes by mark; nothing where there is nobody to compare with."""
+    if len(living) < 2 and not any(job.rests for job in living):
+        return {}
+    found = usage_by_mark([job.child.mark for job in living], ())
+    return {mark: usage.written_bytes for mark, usage in found.items()}
