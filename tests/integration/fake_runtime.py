@@ -14,15 +14,8 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import ValidationError
 
-from paddock_api.messages import (
-    Configure,
-    Configured,
-    Execution,
-    ExecutionRequest,
-    Message,
-    Output,
-    SandboxSettings,
-)
+from paddock_api.executions import Execution, ExecutionRequest, Output
+from paddock_api.messages import Configure, Configured, Message, SandboxSettings
 from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_operator.plan.views import PodView
 from paddock_runtime.server.auth import BadToken, Verifier, read_keys

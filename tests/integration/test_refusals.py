@@ -308,6 +308,13 @@ BAD: dict[str, tuple[Manifest, str, str]] = {
         "Duplicate value",
     ),
     "image with a space": (template(image="a b"), "spec.image", "without spaces"),
+    "module to preload that is none": (
+        template(preload=["numpy; import os"]),
+        "spec.preload[0]",
+        "must be the name of a Python module, such as numpy or xml.etree",
+    ),
+    "module twice": (template(preload=["numpy", "numpy"]), "spec.preload[1]", "Duplicate value"),
+    "logs that is no boolean": (template(logs="yes"), "spec.logs", "boolean"),
     "template env too large together": (
         template(env=[{"name": f"A{number}", "value": "x" * 8200} for number in range(2)]),
         "spec.env",

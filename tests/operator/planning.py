@@ -7,7 +7,7 @@ from typing import Any
 from tests.operator.objects import NOW, POD_SETTINGS, SESSION_UID, WORKSPACE_UID, Json, after
 from tests.operator.schema import check_status
 
-from paddock_api.messages import Execution, Output
+from paddock_api.executions import Execution, Output
 from paddock_api.names import execution_id
 from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_api.template import SandboxTemplateSpec
@@ -27,6 +27,7 @@ def plan_session(
     sandbox: Mapping[str, Any] | None = None,
     pod: Mapping[str, Any] | None = None,
     *,
+    gone: Mapping[str, Any] | None = None,
     answering: bool = False,
     results: Mapping[str, Execution | Refused] | None = None,
     template: SandboxTemplateSpec | Trouble = ASKED,
@@ -39,6 +40,7 @@ def plan_session(
         template=template,
         sandbox=ObjectView(sandbox) if sandbox is not None else None,
         pod=PodView(pod) if pod is not None else None,
+        gone=PodView(gone) if gone is not None else None,
         answering=answering,
         results=results or {},
         trouble=trouble,
@@ -50,6 +52,7 @@ def plan_sandbox(
     sandbox: Mapping[str, Any],
     pod: Mapping[str, Any] | None = None,
     *,
+    gone: Mapping[str, Any] | None = None,
     answering: bool = False,
     template: SandboxTemplateSpec | Trouble = ASKED,
     trouble: Trouble | None = None,
@@ -62,6 +65,7 @@ def plan_sandbox(
         sandbox=ObjectView(sandbox),
         template=template,
         pod=PodView(pod) if pod is not None else None,
+        gone=PodView(gone) if gone is not None else None,
         answering=answering,
         free_uid=WORKSPACE_UID,
         trouble=trouble,

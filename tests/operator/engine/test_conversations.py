@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest
+from paddock_api.executions import Execution, ExecutionRequest
+from paddock_api.messages import Configure, Configured
 from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_operator.engine import conversations as conversations_module
 from paddock_operator.engine.conversations import Conversations

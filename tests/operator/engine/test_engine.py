@@ -338,3 +338,18 @@ async def test_a_pod_that_is_gone_is_not_asked_to_cancel(rig: Rig) -> None:
     await rig.until(lambda: rig.finished(key))
     assert said(rig.status(key), "Failed")[1] in ("SandboxLost", "StepFailed")
     await rig.until(lambda: not rig.parts.conversations._tasks)
+
+
+async def test_a_pod_that_goes_before_it_was_looked_at_tells_its_end_all_the_same(rig: Rig) -> None:
+    rig.held = {"hello"}
+    key = rig.apply("hello", 0)
+    await rig.until(
+        lambda: [each["state"] for each in rig.status(key).get("steps", ())] == ["Running"]
+    )
+    ((pod, _),) = rig.cluster.of_kind("Pod")
+    rig.node.evict(pod)
+    rig.cluster.remove(pod)  # both are told in one turn of the loop
+    await rig.until(lambda: rig.finished(key))
+    assert said(rig.status(key), "Failed") == ("True", "Evicted")
+    await rig.until(lambda: not rig.cluster.of_kind("Sandbox"))
+    assert not rig.parts.engine._store._last_pods

@@ -109,10 +109,14 @@ def test_a_template_chooses_an_image_and_sizes_and_nothing_else() -> None:
     for name in ("runtime", "workspace"):
         extra = {"ports", "readinessProbe"} if name == "runtime" else set()
         assert set(container(hostile, name)) == EXPECTED_CONTAINER | extra
-    for pod in (plain, hostile):
+    for pod, template in ((plain, None), (hostile, HOSTILE)):
         changeable = container(pod, "workspace")
         del changeable["image"], changeable["resources"], changeable["env"]
         del container(pod, "runtime")["env"]
+        [shared] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "shm"]
+        half = shared["emptyDir"].pop("sizeLimit")
+        memory = SandboxTemplateSpec.read(template).resources.memory
+        assert 2 * int(half) == memory.value, "so that it alone cannot take all memory"
     assert plain == hostile
 
 
@@ -145,7 +149,7 @@ def test_only_the_runtime_has_the_keys_the_port_and_the_journal() -> None:
         for name in ("runtime", "workspace")
     }
     assert mounts["runtime"] == {"control", "journal", "runtime-tmp"}
-    assert mounts["workspace"] == {"control", "workspace", "tmp"}
+    assert mounts["workspace"] == {"control", "workspace", "tmp", "shm"}
     assert {volume["name"] for volume in pod["spec"]["volumes"]} == set.union(*mounts.values())
 
 

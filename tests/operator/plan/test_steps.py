@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.operator.objects import NOW, SESSION_UID, Json, session, step, step_statuses
 from tests.operator.planning import ended
 
-from paddock_api.messages import Execution, Output
+from paddock_api.executions import Execution, Output
 from paddock_api.reasons import ExecutionReason as X
 from paddock_api.reasons import ExecutionState
 from paddock_api.session import AgentSessionSpec

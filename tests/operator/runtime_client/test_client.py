@@ -10,7 +10,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from paddock_api.base import format_time
-from paddock_api.messages import ExecutionRequest
+from paddock_api.executions import ExecutionRequest
 from paddock_operator.runtime_client import client as client_module
 from paddock_operator.runtime_client.client import (
     RuntimeClient,

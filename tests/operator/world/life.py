@@ -11,7 +11,7 @@ from tests.operator.world.api import FakeApi, drive
 from tests.operator.world.cluster import Cluster, Event
 from tests.operator.world.node import Node
 
-from paddock_api.messages import Execution
+from paddock_api.executions import Execution
 from paddock_api.reasons import ExecutionState
 from paddock_operator.cluster.errors import ClusterError, Conflict
 from paddock_operator.cluster.recorder import Recorder

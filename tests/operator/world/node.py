@@ -11,7 +11,8 @@ from datetime import datetime
 
 from tests.operator.world.cluster import Cluster, Json
 
-from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest, Output
+from paddock_api.executions import Execution, ExecutionRequest, Output
+from paddock_api.messages import Configure, Configured
 from paddock_api.reasons import ExecutionReason, ExecutionState
 from paddock_operator.plan.actions import Key
 from paddock_operator.plan.views import ObjectView, PodView, get

@@ -15,7 +15,8 @@ from tests.operator.world.api import FakeApi
 from tests.operator.world.cluster import Cluster, Event, Json
 from tests.operator.world.node import Node
 
-from paddock_api.messages import Configure, Configured, Execution, ExecutionRequest
+from paddock_api.executions import Execution, ExecutionRequest
+from paddock_api.messages import Configure, Configured
 from paddock_operator.cluster.recorder import Recorder
 from paddock_operator.engine.build import Parts, build
 from paddock_operator.plan.actions import Key

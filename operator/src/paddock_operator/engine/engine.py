@@ -71,6 +71,8 @@ class Engine:
         key = key_of(kind, obj)
         old = self._store.get(key)
         if deleted:
+            if old is not None and ObjectView(old).uid == ObjectView(obj).uid:
+                self._store.put(key, obj)  # what it was at its end
             if old is not None and self.removed(key, ObjectView(obj).uid):
                 parent = parent_of(key, ObjectView(old))
                 if parent is not None and self._store.get(parent) is not None:

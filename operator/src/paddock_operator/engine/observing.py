@@ -51,6 +51,7 @@ class Observing:
             template=read_template(key, self._store.get(key)),
             sandbox=sandbox,
             pod=pod,
+            gone=self._gone(sandbox) if sandbox is not None else None,
             answering=pod is not None and self._prober.is_ready(pod.uid),
             results=self._conversations.results(session.uid),
             trouble=self._troubles.get(session_key(session)),
@@ -70,6 +71,7 @@ class Observing:
             sandbox=sandbox,
             template=read_template(key, self._store.get(key)),
             pod=pod,
+            gone=self._gone(sandbox),
             answering=pod is not None and self._prober.is_ready(pod.uid),
             free_uid=free_uid,
             trouble=self._troubles.get(sandbox_key(sandbox)),
@@ -112,6 +114,14 @@ class Observing:
         """By its one name, and only if this sandbox controls it: anybody can write a reference."""
         pod = self._named_like(sandbox)
         return pod if pod is not None and pod.owned_by(sandbox.uid) else None
+
+    def _gone(self, sandbox: ObjectView) -> PodView | None:
+        """The pod that its status names, as it was when it went. That of before a suspension is
+        not named any more."""
+        last = self._store.last_pod(sandbox.uid)
+        if last is None or ObjectView(last).uid != sandbox.status.get("podUid"):
+            return None
+        return PodView(last)
 
     def _named_like(self, sandbox: ObjectView) -> PodView | None:
         """Whatever pod has its name, whoever controls it."""

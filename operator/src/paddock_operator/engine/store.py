@@ -27,6 +27,8 @@ class Store:
         self._objects: defaultdict[Kind, dict[Key, Json]] = defaultdict(dict)
         self._children: defaultdict[str, set[Key]] = defaultdict(set)
         self._removed: dict[str, None] = {}
+        self._last_pods: dict[str, Json] = {}
+        """By the uid of a sandbox that lives: its pod as it was when somebody took it away."""
 
     def put(self, key: Key, obj: Mapping[str, Any]) -> bool:
         """Take in a version of an object; False if the store knew it or a newer one."""
@@ -53,6 +55,9 @@ class Store:
         del self._objects[key.kind][key]
         self._forget_child(key, old)
         self._bury(old)
+        if key.kind == "Pod":
+            self._keep_last(key, old)
+        self._last_pods.pop(ObjectView(old).uid, None)
         metrics.OBJECTS.labels(key.kind).dec()
         return True
 
@@ -65,9 +70,23 @@ class Store:
         keys = self._children.get(uid, ())
         return [self._objects[kind][key] for key in keys if key.kind == kind]
 
+    def last_pod(self, sandbox_uid: str) -> Json | None:
+        """The last version of a pod that went before its sandbox had ended: what it says may not
+        have been looked at."""
+        return self._last_pods.get(sandbox_uid)
+
     def of_kind(self, kind: Kind) -> Iterator[tuple[Key, Json]]:
         """All objects of a kind."""
         return iter(list(self._objects[kind].items()))
+
+    def _keep_last(self, key: Key, pod: Json) -> None:
+        owner = ObjectView(pod).owner
+        named = self.get(Key("Sandbox", key.namespace, key.name))
+        if owner is None or named is None:
+            return
+        sandbox = ObjectView(named)
+        if sandbox.uid == owner.uid and not sandbox.is_true("Finished"):
+            self._last_pods[sandbox.uid] = pod
 
     def _bury(self, obj: Json) -> None:
         self._removed[ObjectView(obj).uid] = None

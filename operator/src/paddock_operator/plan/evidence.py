@@ -5,12 +5,12 @@ pod's own reason. A pod that is merely young proves nothing.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
 from paddock_api.conditions import ConditionReason as R
-from paddock_api.messages import Execution, TerminationMessage
+from paddock_api.executions import Execution, TerminationMessage
 from paddock_operator.plan.views import PodView, parse_time
 
 RUNTIME = "runtime"
@@ -149,6 +149,11 @@ def pod_end(pod: PodView, now: datetime) -> PodEnd | None:
         if ended is not None and not _restartable(pod, name):
             return PodEnd(_memory_or(ended.get("reason"), reason), _container_sentence(pod, name))
     return None
+
+
+def end_of_gone(pod: PodView) -> PodEnd | None:
+    """What the last version of a pod that is gone proves: nothing more will come."""
+    return pod_end(pod, datetime.max.replace(tzinfo=UTC))
 
 
 def _who_asked(pod: PodView) -> PodEnd | None:

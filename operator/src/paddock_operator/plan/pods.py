@@ -88,7 +88,12 @@ def build_pod(
             "PADDOCK_CONTROL_DIR": CONTROL_DIR,
             "PADDOCK_RUNTIME_UID": str(RUNTIME_UID),
         },
-        mounts={"control": CONTROL_DIR, "workspace": "/workspace", "tmp": "/tmp"},  # noqa: S108
+        mounts={
+            "control": CONTROL_DIR,
+            "workspace": "/workspace",
+            "tmp": "/tmp",  # noqa: S108
+            "shm": "/dev/shm",  # noqa: S108
+        },
         resources=_workspace_resources(template),
         uid=workspace_uid,
         settings=settings,
@@ -145,6 +150,15 @@ def build_pod(
                     ),
                 },
                 {"name": "tmp", "emptyDir": {"sizeLimit": str(_eviction_bytes(template))}},
+                # Its own: the pod's would be the runtime's as well. It counts as the workspace's
+                # memory, and half of that can be freed by ending whoever runs.
+                {
+                    "name": "shm",
+                    "emptyDir": {
+                        "medium": "Memory",
+                        "sizeLimit": str(template.resources.memory.value // 2),
+                    },
+                },
             ],
         },
     }

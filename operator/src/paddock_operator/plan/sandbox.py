@@ -14,6 +14,7 @@ from paddock_operator.plan.evidence import (
     RUNTIME,
     PodEnd,
     Trouble,
+    end_of_gone,
     last_words_until,
     pod_end,
     pod_trouble,
@@ -43,6 +44,8 @@ class SandboxObserved:
     template: SandboxTemplateSpec | Trouble
     pod: PodView | None
     """Whatever has its name, whoever owns it."""
+    gone: PodView | None
+    """The pod that its status names, as it was when it went."""
     answering: bool
     """The runtime of exactly this pod uid has answered /readyz to this process."""
     free_uid: int
@@ -69,7 +72,7 @@ def plan_sandbox(seen: SandboxObserved, settings: PodSettings, now: datetime) ->
     life = life_of(sandbox, seen.template, _own_pod(seen))
     if life.expires_at is not None and now >= life.expires_at:
         # Its pod may prove another end, most often an earlier one.
-        told = end_by_its_pod(sandbox, _own_pod(seen), now)
+        told = end_by_its_pod(sandbox, _own_pod(seen), seen.gone, now)
         waits_for_runtime = _own_pod(seen) is not None and seen.answering
         overdue = not waits_for_runtime or now >= life.expires_at + RUNTIME_GRACE
         if told is None and overdue:
@@ -91,7 +94,8 @@ def _live(seen: SandboxObserved, settings: PodSettings, life: Life, now: datetim
     if pod is None:
         if known or (seen.claimed and sandbox.condition("Suspended") is None):
             lost = PodEnd(R.SANDBOX_LOST, f"pod {sandbox.name} is gone.")
-            return _report(seen, now, Report(end=lost), life)
+            end = end_by_its_pod(sandbox, None, seen.gone, now)
+            return _report(seen, now, Report(end=end or lost), life)
         if life.refused is not None:
             return _report(seen, now, Report(trouble=life.refused, stalled=True), life)
         return _create_pod(seen, settings, life, now)
@@ -105,7 +109,8 @@ def _live(seen: SandboxObserved, settings: PodSettings, life: Life, now: datetim
         return until(_report(seen, now, Report(trouble=taken), life), now + NAME_TAKEN_RETRY)
     if known not in (None, pod.uid):
         lost = PodEnd(R.SANDBOX_LOST, f"pod {pod.name} with uid {known} is gone.")
-        return _report(seen, now, Report(end=lost), life)
+        end = end_by_its_pod(sandbox, None, seen.gone, now)
+        return _report(seen, now, Report(end=end or lost), life)
     end = pod_end(pod, now)
     if known is None and sandbox.is_true("Suspended") and (pod.deleting or end is not None):
         return Plan(_delete_pod(pod))  # of before the suspension: the next one takes its name
@@ -166,10 +171,16 @@ def _create_pod(seen: SandboxObserved, settings: PodSettings, life: Life, now: d
     return Plan(tuple(actions))
 
 
-def end_by_its_pod(sandbox: ObjectView, pod: PodView | None, now: datetime) -> PodEnd | None:
-    """The end that its own pod proves. That of a suspended sandbox is meant to end."""
-    suspended = sandbox.is_true("Suspended") or sandbox.spec.get("suspend") is True
-    return pod_end(pod, now) if pod is not None and not suspended else None
+def end_by_its_pod(
+    sandbox: ObjectView, pod: PodView | None, gone: PodView | None, now: datetime
+) -> PodEnd | None:
+    """The end that its own pod proves, or did when it went. That of a suspended sandbox is meant
+    to end."""
+    if sandbox.is_true("Suspended") or sandbox.spec.get("suspend") is True:
+        return None
+    if pod is not None:
+        return pod_end(pod, now)
+    return end_of_gone(gone) if gone is not None else None
 
 
 def _own_pod(seen: SandboxObserved) -> PodView | None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from paddock_api.base import format_time
 from paddock_api.conditions import ConditionReason as R
 from paddock_api.durations import format_duration
-from paddock_api.messages import Execution
+from paddock_api.executions import Execution
 from paddock_api.reasons import ExecutionReason
 from paddock_api.session import AgentSessionSpec
 from paddock_operator.plan import lifetimes, session_status, steps

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from paddock_api.messages import Execution
+from paddock_api.executions import Execution
 from paddock_api.template import SandboxTemplateSpec
 from paddock_operator.plan.evidence import Trouble
 from paddock_operator.plan.views import ObjectView, PodView
@@ -27,6 +27,8 @@ class SessionObserved:
     """Whatever has our child's name, whoever owns it."""
     pod: PodView | None
     """The pod whose controller is that sandbox."""
+    gone: PodView | None
+    """The pod that its status names, as it was when it went."""
     answering: bool
     """Whether the runtime of exactly this pod has answered /readyz to this process."""
     results: Mapping[str, Execution | Refused]

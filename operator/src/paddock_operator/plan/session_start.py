@@ -120,7 +120,7 @@ def sandbox_end(seen: SessionObserved, now: datetime) -> PodEnd | None:
     """Proof that the sandbox is over: its own Finished condition, its pod, its deletion."""
     sandbox = seen.sandbox
     assert sandbox is not None
-    if (end := end_by_its_pod(sandbox, seen.pod, now)) is not None:
+    if (end := end_by_its_pod(sandbox, seen.pod, seen.gone, now)) is not None:
         return end
     if (finished := sandbox.condition("Finished")) and finished.get("status") == "True":
         return PodEnd(stored_reason(finished), str(finished.get("message")))
