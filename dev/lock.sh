@@ -2,7 +2,7 @@
 # Pins requirements/*.in with hashes. No index is named in the results: the client decides where to look.
 set -euo pipefail
 cd "$(dirname "$0")/../requirements"
-for name in dev operator runtime; do
+for name in dev operator runtime data; do
   constraint=()
   [ "$name" = dev ] || constraint=(-c dev.txt)
   ../.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \

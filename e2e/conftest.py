@@ -18,6 +18,7 @@ from e2e.installation import Paddock
 from e2e.kube import Kube
 from e2e.namespaces import Namespaces
 
+pytest.register_assert_rewrite("tests.runtime.cases")
 ORDER = ("test_checkov", "test_examples", "test_reading", "test_pods")
 """These share one run of all examples. Whoever stops the operator comes last, see LAST."""
 LAST = ("test_restart", "test_ha", "test_crash")

@@ -15,6 +15,7 @@ from typing import IO
 import yaml
 from e2e.installation import Paddock
 from e2e.kube import ROOT, Kube
+from tests.end_with_parent import end_with_parent
 
 CRASHED = 86
 """paddock_operator.cluster.crash.EXIT_CODE."""
@@ -56,6 +57,7 @@ class HostOperator:
             env=environment,
             stdout=self._file,
             stderr=self._file,
+            preexec_fn=end_with_parent,
         )
 
     @property

@@ -39,7 +39,7 @@ class Kubectl:
     def __init__(self, kubeconfig: Path, cache: Path) -> None:
         found = shutil.which("kubectl") or _of_the_local_cluster("kubectl")
         assert found, "no kubectl in PATH, and `python3 cluster bin` has none"
-        self._command = [found, f"--kubeconfig={kubeconfig}", f"--cache-dir={cache}"]
+        self.command = [found, f"--kubeconfig={kubeconfig}", f"--cache-dir={cache}"]
 
     def __call__(
         self,
@@ -51,7 +51,7 @@ class Kubectl:
     ) -> subprocess.CompletedProcess[str]:
         scope = [f"--namespace={namespace}"] if namespace else []
         result = subprocess.run(
-            [*self._command, *scope, *arguments],
+            [*self.command, *scope, *arguments],
             input=json.dumps(stdin) if isinstance(stdin, dict) else stdin,
             capture_output=True,
             text=True,

@@ -70,28 +70,26 @@ def test_a_step_that_still_runs_at_max_duration_is_cancelled_and_its_output_kept
 
 
 @pytest.mark.parametrize(
-    ("flags", "reasons"),
-    [((), {"PodDeleted"}), (("--grace-period=0", "--force"), {"PodDeleted", "SandboxLost"})],
-    ids=["politely", "by-force"],
+    "flags", [(), ("--grace-period=0", "--force")], ids=["politely", "by-force"]
 )
 def test_a_step_whose_pod_is_deleted_is_lost_and_never_runs_again(
-    kube: Kube, namespace: str, flags: tuple[str, ...], reasons: set[str]
+    kube: Kube, namespace: str, flags: tuple[str, ...]
 ) -> None:
     kube.kubectl.apply(session("robbed", WORK, LATER), namespace)
     seen = running(kube, "robbed", namespace)
     pod = pod_of(kube, seen)["metadata"]["name"]
     kube.kubectl("delete", "pod", pod, "--wait=false", *flags, namespace=namespace)
     seen = kube.finished("robbed", namespace)
-    reason = condition(seen, "Finished")["reason"]
-    assert reason in reasons
-    message = failed(seen, reason)
+    message = failed(seen, "PodDeleted")
     assert pod in message
     assert "Create the session again to start over" in message
     work = step(seen, "work")
-    # Asked politely, the runtime still says what became of it.
-    told = "SandboxLost" if flags else "Cancelled"
-    assert (work["state"], work["reason"]) == ("Finished", told)
-    assert work.get("stdoutTail", "") == ("" if flags else "begun\n")
+    # Asked politely, the runtime still says what became of it. By force it is stopped all the
+    # same, and its last answer and the news that its pod is gone come in any order.
+    told = work["reason"], work.get("stdoutTail", "")
+    either = [("Cancelled", "begun\n"), ("SandboxLost", "")]
+    assert work["state"] == "Finished"
+    assert told in (either if flags else either[:1])
     assert "exitCode" not in work
     assert step(seen, "later") == {"name": "later", "state": "Skipped"}
     kube.until_empty(namespace)

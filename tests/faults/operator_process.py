@@ -6,7 +6,6 @@ nothing, and so that mutants never touch the tree.
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import shutil
@@ -14,21 +13,13 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.end_with_parent import end_with_parent
 from tests.faults.installation import Installed
 from tests.faults.kubeapi import Admin
 
 ROOT = Path(__file__).resolve().parents[2]
 AGAIN_S = 0.5
 """Between an end that nobody planned and the next life, as a kubelet would begin it."""
-
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
-
-
-def _end_with_parent() -> None:
-    """In the child, before exec: a harness that is killed leaves no operator behind."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def copy_sources(folder: Path) -> Path:
@@ -126,7 +117,7 @@ class OperatorProcess:
                 self._process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "paddock_operator",
                     cwd=self._log.parent, env=environment, stdout=file, stderr=file,
-                    preexec_fn=_end_with_parent,
+                    preexec_fn=end_with_parent,
                 )  # fmt: skip
             code = await self._process.wait()
             if self.kills == killed:
