@@ -1,9 +1,8 @@
-"""The runtime's parts in this process: with a file server that is slow, wrong or gone."""
+"""The runtime's link, in this process, to a file server that is slow, wrong or gone."""
 
 import asyncio
 import json
 import os
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,11 +15,7 @@ from tests.runtime.files.tools import open_descriptors
 
 from paddock_api.messages import Limits
 from paddock_runtime import file_protocol as wire
-from paddock_runtime.server import expiries as expiries_module
 from paddock_runtime.server import file_link
-from paddock_runtime.server.disk_budget import DiskBudget
-from paddock_runtime.server.expiries import Expiries, Expiry
-from paddock_runtime.server.file_content import FileThreads, OpenFile
 from paddock_runtime.server.file_link import FileLink
 from paddock_runtime.server.files import Files
 from paddock_runtime.server.metrics import Metrics
@@ -296,133 +291,3 @@ async def test_a_listing_is_bounded_and_checked(files: Files, serve: Serve) -> N
                 await asking
         else:
             assert [entry.name for entry in (await asking).entries] == ["x"]
-
-
-async def test_a_file_is_closed_when_its_thread_is_done_with_it() -> None:
-    threads = FileThreads()
-    read_end, write_end = os.pipe()
-    memory = os.memfd_create("x")
-    file = OpenFile(memory, os.O_RDWR, threads)
-    task = asyncio.create_task(file._run(lambda _: os.read(read_end, 1)))
-    await settled()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    file.close()
-    os.fstat(memory)  # still its own: a thread may be using the number
-    os.write(write_end, b"x")
-    await settled()
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(memory)
-    os.close(read_end)
-    os.close(write_end)
-    threads.close()
-
-
-async def test_signals_are_left_to_the_main_thread() -> None:
-    """So that it can block them; a runtime at its end does."""
-    threads = FileThreads()
-    blocked = await threads.run(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, []))
-    assert {signal.SIGTERM, signal.SIGINT} <= blocked
-    threads.close()
-
-
-class Disk:
-    """What a walk finds, and how many there were."""
-
-    def __init__(self, used: int = 0) -> None:
-        self.used, self.walks, self.seconds = used, 0, 0.01
-
-    async def measure(self) -> int:
-        self.walks += 1
-        await asyncio.sleep(self.seconds)
-        return self.used
-
-
-async def test_the_budget_counts_what_no_walk_has_seen() -> None:
-    disk = Disk(used=50)
-    budget = DiskBudget(100, disk.measure)
-    await budget.reserve(30)
-    await budget.reserve(20)
-    assert disk.walks == 1
-    with pytest.raises(ProblemError, match="DiskFull") as caught:
-        await budget.reserve(1)
-    assert "100" in caught.value.problem.detail
-    budget.settle(30)
-    disk.used = 80  # a walk now finds it, and it is not counted twice
-    with pytest.raises(ProblemError, match="DiskFull"):
-        await budget.reserve(1)
-    budget.release(20)
-    await budget.reserve(20)
-
-
-async def test_the_budget_refuses_only_on_a_walk_of_its_own() -> None:
-    disk = Disk(used=100)
-    budget = DiskBudget(100, disk.measure)
-    with pytest.raises(ProblemError, match="DiskFull"):
-        await budget.reserve(1)
-    disk.used = 0  # somebody deleted it all a moment ago
-    await budget.reserve(100)
-    assert disk.walks == 2
-
-
-async def test_many_at_once_share_a_walk_and_never_pass_the_limit() -> None:
-    disk = Disk(used=10)
-    budget = DiskBudget(100, disk.measure)
-    outcomes = await asyncio.gather(
-        *(budget.reserve(20) for _ in range(30)), return_exceptions=True
-    )
-    assert outcomes.count(None) == 4
-    assert disk.walks <= 3
-
-
-async def test_a_walk_that_fails_reserves_nothing() -> None:
-    async def fail() -> int:
-        raise ProblemError(503, "FileServerNotReady", "x")
-
-    budget = DiskBudget(100, fail)
-    with pytest.raises(ProblemError, match="FileServerNotReady"):
-        await budget.reserve(1)
-    assert budget._open == 0
-
-
-def test_expiries_survive_and_half_a_line_does_no_harm(tmp_path: Path) -> None:
-    made = Expiries(tmp_path)
-    first, second = Expiry(5.5, "1-2", 7), Expiry(6.0, "1-3", 8)
-    made.set(b"a\xff\n", first)
-    made.set(b"gone", first)
-    made.drop(b"gone")
-    made.set(b"d/x/y", second)
-    made.set(b"dd", second)
-    made.moved(b"d", b"e/f")
-    with (tmp_path / "expiries.jsonl").open("ab") as note:
-        note.write(b'["half", 7.0, "1')
-    for _ in range(2):
-        made = Expiries(tmp_path)
-        assert made.get(b"a\xff\n", "1-2") == first
-        assert made.get(b"e/f/x/y", "1-3") == second
-        assert made.get(b"e/f/x/y", "another file") is None
-        assert len(made) == 3
-        assert [path for path, _ in made.due(5.7)] == [b"a\xff\n"]
-        assert made.next_at() == 5.5
-        made.set(b"a\xff\n", first)
-
-
-def test_expiries_are_bounded_in_memory_and_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(expiries_module, "MOST", 3)
-    made = Expiries(tmp_path)
-    for number in range(3):
-        made.set(b"%d" % number, Expiry(1.0, "f", 0))
-    with pytest.raises(ProblemError, match="TooManyExpiries"):
-        made.refuse_if_full(b"3")
-    made.refuse_if_full(b"2")
-    for _ in range(5000):
-        made.set(b"0", Expiry(2.0, "f", 0))
-    assert (tmp_path / "expiries.jsonl").stat().st_size < 50_000
-    assert len(Expiries(tmp_path)) == 3
-    monkeypatch.setattr(expiries_module, "MOST", 100)
-    monkeypatch.setattr(expiries_module, "MOST_BYTES", 10)
-    with pytest.raises(ProblemError, match="TooManyExpiries"):
-        made.refuse_if_full(b"x" * 8)
