@@ -86,7 +86,7 @@ def running(kube: Kube, namespace: str, name: str, template: Template) -> Iterat
     kube.create(Sandbox, sandboxes.sandbox(name, {"name": name}), namespace)
     try:
         pod = RealPod(kube, namespace, name, key)
-        pod.wait_ready(30)
+        pod.wait_ready()
         yield pod
     finally:
         both = ("delete", "sbt,sbx", name, "--ignore-not-found", "--wait=false")

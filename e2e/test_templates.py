@@ -12,7 +12,7 @@ def test_preloaded_modules_and_logged_output(kube: Kube, namespace: str) -> None
     kube.kubectl.apply(sandboxes.template("talking", **spec), namespace)
     kube.create(Sandbox, sandboxes.sandbox("talking", {"name": "talking"}), namespace)
     pod = RealPod(kube, namespace, "talking", signing_key(kube))
-    pod.wait_ready(30)
+    pod.wait_ready()
     told = pod.call("GET", "/v1/capabilities")[1]
     assert told["preloaded"] == ["sqlite3", "xml.dom.minidom"]
     [failed] = told["preloadFailed"]
@@ -30,7 +30,7 @@ def test_nothing_is_logged_unless_the_template_says_so(kube: Kube, namespace: st
     kube.kubectl.apply(sandboxes.template("silent"), namespace)
     kube.create(Sandbox, sandboxes.sandbox("silent", {"name": "silent"}), namespace)
     pod = RealPod(kube, namespace, "silent", signing_key(kube))
-    pod.wait_ready(30)
+    pod.wait_ready()
     pod.bash("echo marked-output; echo marked-error >&2")
     for container in ("runtime", "workspace"):
         logged = kube.kubectl("logs", "silent", "-c", container, namespace=namespace).stdout

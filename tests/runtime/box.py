@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
+from tests.runtime.waiting import eventually
 
 from paddock_api.messages import Limits
 
@@ -152,11 +153,12 @@ class Box(ABC):
             return self.call("GET", "/readyz")[0] == 200
         return False
 
-    def wait_ready(self, seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
-        while not self.is_ready():
-            assert time.monotonic() < deadline, f"not ready within {seconds:g} s{self.why()}"
-            time.sleep(0.01)
+    def wait_ready(self) -> None:
+        try:
+            eventually(self.is_ready, "ready")
+        except AssertionError as error:
+            error.add_note(self.why())
+            raise
 
     def why(self) -> str:
         """What its logs say, for people."""

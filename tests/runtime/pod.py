@@ -20,6 +20,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.runtime.box import Box, text
+from tests.runtime.waiting import PATIENCE
 
 __all__ = ["AS_ROOT", "Pod", "text", "workspace_python"]
 ROOT = Path(__file__).resolve().parents[2] / "sandbox-runtime"
@@ -186,7 +187,7 @@ class Pod(Box):
         assert self.runtime is not None
         assert self.workspace is not None
         self.runtime.send_signal(signal.SIGTERM)
-        return self.runtime.wait(5), self.workspace.wait(5)
+        return self.runtime.wait(PATIENCE), self.workspace.wait(PATIENCE)
 
     def end(self) -> None:
         assert self.runtime is not None

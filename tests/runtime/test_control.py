@@ -4,6 +4,7 @@ User code has the same user id as the fork server, so only what Landlock refuses
 apart. The attacks run while the fork server is stopped, which gives them all the time they want.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.runtime.pod import AS_ROOT, Pod, text
+from tests.runtime.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not AS_ROOT, reason="needs a user and PID namespace of its own")
 
@@ -61,11 +63,15 @@ def in_control(pod: Pod) -> Path:
 
 
 def wait_for(path: Path) -> None:
-    for _ in range(500):
-        if path.exists():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{path} did not come")
+    eventually(path.exists, str(path))
+
+
+def connected(intruder: socket.socket, path: Path) -> bool:
+    """False while the socket is there and nobody listens yet."""
+    with contextlib.suppress(ConnectionRefusedError):
+        intruder.connect(str(path))
+        return True
+    return False
 
 
 def lines(path: Path) -> list[str]:
@@ -137,7 +143,8 @@ def test_nobody_else_can_be_the_workspace(pod: Pod) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as intruder:
             intruder.settimeout(2)
             intruder.bind(str(other.base / "control" / "workspace-9"))
-            intruder.connect(str(in_control(other)))  # as root, which is not the workspace's user
+            # as root, which is not the workspace's user
+            eventually(lambda: connected(intruder, in_control(other)), "somebody who listens")
             assert intruder.recv(10) == b""
         assert in_control(other).exists()
         assert "control.refused" in (other.base / "runtime.log").read_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.runtime.pod import AS_ROOT, Pod, text
+from tests.runtime.waiting import PATIENCE, eventually
 
 from paddock_api.executions import TerminationMessage
 
@@ -69,7 +70,7 @@ def test_sigterm_ends_both_quickly_and_leaves_the_ends() -> None:
         time.sleep(0.1)
         began = time.monotonic()
         assert pod.terminate() == (0, 0)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
         message = ended_with(pod)
         assert message.reason == "Terminated"
         assert message.executions[0].reason == "Cancelled"
@@ -107,7 +108,7 @@ def test_no_new_work_while_ending() -> None:
         status, problem = pod.call("POST", "/v1/executions", request, connection=connection)
         connection.close()
         assert (status, problem["code"]) == (503, "SandboxEnding")
-        assert pod.runtime.wait(5) == 0
+        assert pod.runtime.wait(PATIENCE) == 0
 
 
 def test_the_journal_survives_the_runtime() -> None:
@@ -172,20 +173,20 @@ def test_the_workspace_is_replaced() -> None:
         assert (status, problem["code"]) == (503, "WorkspaceNotReady")
         waiting = pod.submit(language="bash", code="echo later")
         assert waiting["state"] == "Pending"
-        pod.workspace.wait(5)
+        pod.workspace.wait(PATIENCE)
         pod.start_workspace()
         assert text(pod.get(waiting["id"], "?wait=10s")) == "later\n"
+
+
+def nothing_runs(pod: Pod) -> bool:
+    metrics = pod.call("GET", "/metrics")[1]
+    return "executions_pending 0" in metrics and "executions_running 0" in metrics
 
 
 def test_the_termination_message_prefers_what_nobody_collected() -> None:
     with Pod() as pod:
         started = [pod.submit(language="bash", code=f"exit {n}")["id"] for n in range(30)]
-        for _ in range(100):
-            if "executions_pending 0" in (metrics := pod.call("GET", "/metrics")[1]) and (
-                "executions_running 0" in metrics
-            ):
-                break
-            time.sleep(0.02)
+        eventually(lambda: nothing_runs(pod), "all ended")
         pod.get(started[0])
         assert pod.terminate()[0] == 0
         message = ended_with(pod)
@@ -199,7 +200,7 @@ def test_bad_settings_say_what_is_wrong() -> None:
     pod = Pod(limits={"concurrency": 0})
     pod.start_runtime()
     assert pod.runtime is not None
-    assert pod.runtime.wait(10) == 1
+    assert pod.runtime.wait(PATIENCE) == 1
     log = (pod.base / "runtime.log").read_text()
     assert "limits.concurrency" in log
     pod.__exit__()

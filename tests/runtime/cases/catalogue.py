@@ -17,7 +17,7 @@ STANDARD = Template(
 TIGHT = Template(
     "tight",
     Limits(
-        timeout_ms=10_000,
+        timeout_ms=30_000,
         cpu_time_ms=1000,
         output_bytes=64 << 10,
         output_kill_bytes=20 << 20,

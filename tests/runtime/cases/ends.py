@@ -71,7 +71,7 @@ def case_32_the_runtime_is_killed(box: Box) -> None:
     lost = box.submit(language="bash", code="echo begun; sleep 86432")
     assert box.get(lost["id"], "?wait=300ms")["state"] == "Running"
     box.crash_runtime()
-    box.wait_ready(60)
+    box.wait_ready()
     assert box.get(done["id"]) == done
     assert box.get(lost["id"], "?wait=20s")["reason"] == "RuntimeRestarted"
     assert left_of(box, "86432") == 0
@@ -88,7 +88,7 @@ def case_32_the_fork_server_is_killed(box: Box) -> None:
     box.bash("echo kept > file")
     box.kill_fork_server()
     assert box.get(lost["id"], "?wait=20s")["reason"] == "WorkspaceLost"
-    box.wait_ready(60)
+    box.wait_ready()
     assert good(box.bash("cat file")) == "kept\n"
     assert left_of(box, "86433") == 0
 
@@ -100,7 +100,7 @@ def case_32_the_workspace_s_container_is_killed(box: Box) -> None:
     box.crash_workspace()
     ended = box.get(lost["id"], "?wait=20s")
     assert (ended["reason"], text(ended)) == ("WorkspaceLost", "begun\n")
-    box.wait_ready(60)
+    box.wait_ready()
     assert box.get(done["id"]) == done
     assert good(box.bash("cat file")) == "kept\n"
     assert left_of(box, "86434") == 0

@@ -90,7 +90,7 @@ def case_attack_06_shared_memory_is_bounded_and_goes(box: Box) -> None:
             ended = box.bash(f"{fill}; {rest}")
             assert "No space left on device" in text(ended, "stderr")
             assert ended["reason"] == ("Exited" if rest == "exit 3" else "MemoryLimit")
-            box.wait_ready(20)
+            box.wait_ready()
             assert good(box.bash("ls /dev/shm")) == "", "it is gone with its execution"
 
 

@@ -103,7 +103,7 @@ import usercustomize
     assert "confined usercustomize" in before, "they work where they may"
     box.kill_fork_server()
     time.sleep(0.3)
-    box.wait_ready(60)
+    box.wait_ready()
     box.python("import usercustomize")
     after = good(box.bash("cat stolen"))
     assert len(after.splitlines()) > len(before.splitlines())

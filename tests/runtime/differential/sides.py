@@ -23,7 +23,7 @@ from tests.runtime.pod import AS_ROOT, Pod, workspace_python
 from paddock_runtime.workspace.environment import base_environment
 from paddock_runtime.workspace.settings import read_settings
 
-SECONDS = 20
+SECONDS = 30
 AT_ONCE = 4
 KEPT = 8 << 20
 """Bytes of each stream: a sandbox of these tests keeps all of it."""

@@ -16,6 +16,10 @@ PROGRAMS = [*hand_written(), *generated()]
 Outcomes = Mapping[str, tuple[Outcome, Outcome]]
 
 
+# One fixture runs them all, in 40 s here.
+pytestmark = pytest.mark.timeout(900)
+
+
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest) -> Outcomes:
     """Of every program whose test was selected: plain, Paddock."""

@@ -6,6 +6,7 @@ import socket
 import pytest
 from tests.runtime.files.tools import DIRECTORIES, FILES, delete, get, listed, put, refused
 from tests.runtime.pod import Pod, text
+from tests.runtime.waiting import eventually
 
 
 def move(pod: Pod, source: str, target: str, **more: bool) -> tuple[int, str]:
@@ -125,9 +126,6 @@ def test_a_client_that_does_not_wait_for_a_long_deletion(pod: Pod) -> None:
     assert connection.sock is not None
     connection.sock.shutdown(socket.SHUT_RDWR)
     connection.close()
-    for _ in range(500):
-        if pod.exchange("GET", DIRECTORIES + "long?limit=1").status == 404:
-            break
-    else:
-        pytest.fail("it was not deleted")
+    long = DIRECTORIES + "long?limit=1"
+    eventually(lambda: pod.exchange("GET", long).status == 404, "it was deleted")
     assert pod.exchange("GET", "/livez").status == 200

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.runtime.files.tools import FILES, delete, get, listed, put, refused
 from tests.runtime.pod import Pod, text
+from tests.runtime.waiting import eventually
 
 MIB = 1 << 20
 
@@ -98,7 +99,7 @@ print(sorted(seen) == [({MIB}, b"a"), ({MIB}, b"b")])
     done.set()
     reader.join()
     put(pod, "stop", b"")
-    assert text(pod.get(reading["id"], "?wait=10s")) == "True\n"
+    assert text(pod.get(reading["id"], "?wait=30s")) == "True\n"
     assert seen == set(contents)
     pod.bash("rm page stop")
 
@@ -193,12 +194,8 @@ class RawClient:
 
 def wait_for_transfers(pod: Pod, count: int) -> None:
     """Until so many are under way."""
-    for _ in range(500):
-        metrics = pod.exchange("GET", "/metrics").body
-        if f"paddock_runtime_file_transfers {count}\n".encode() in metrics:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"never {count} transfers")
+    line = f"paddock_runtime_file_transfers {count}\n".encode()
+    eventually(lambda: line in pod.exchange("GET", "/metrics").body, f"{count} transfers")
 
 
 @pytest.mark.parametrize("ending", ["close", "reset", "short chunks"])

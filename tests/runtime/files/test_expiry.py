@@ -6,13 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from tests.runtime.files.tools import DIRECTORIES, FILES, delete, get, listed, put, refused
 from tests.runtime.pod import Pod
+from tests.runtime.waiting import eventually
 
 
-def wait_gone(pod: Pod, path: str, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while get(pod, path).status != 404:
-        assert time.monotonic() < deadline, f"{path} is still there"
-        time.sleep(0.02)
+def wait_gone(pod: Pod, path: str) -> None:
+    eventually(lambda: get(pod, path).status == 404, f"{path} is gone")
 
 
 def test_a_file_goes_when_its_time_is_over(pod: Pod) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.runtime.files.tools import DIRECTORIES, FILES, delete, get, listed, put, refused
 from tests.runtime.pod import AS_ROOT, Pod, text
+from tests.runtime.waiting import PATIENCE, eventually
 
 
 def children(pid: int) -> list[int]:
@@ -26,12 +27,8 @@ def file_server(pod: Pod) -> int:
 
 
 def wait_for_another(pod: Pod, count: int) -> None:
-    for _ in range(500):
-        body = pod.exchange("GET", "/metrics").body
-        if f"file_server_connections {count}\n".encode() in body:
-            return
-        time.sleep(0.01)
-    raise AssertionError("no new file server")
+    line = f"file_server_connections {count}\n".encode()
+    eventually(lambda: line in pod.exchange("GET", "/metrics").body, "a new file server")
 
 
 def start_put(pod: Pod, path: str, sent: bytes, length: int) -> socket.socket:
@@ -112,10 +109,8 @@ def test_files_survive_every_other_death() -> None:
         put(pod, "kept", b"x")
         half = start_put(pod, "half", b"12", 4)
         pod.kill_fork_server()
-        for _ in range(300):
-            if b"workspace_connections 2\n" in pod.exchange("GET", "/metrics").body:
-                break
-            time.sleep(0.01)
+        line = b"workspace_connections 2\n"
+        eventually(lambda: line in pod.exchange("GET", "/metrics").body, "a new workspace")
         half.sendall(b"34")
         assert half.recv(2000).startswith(b"HTTP/1.1 503")
         half.close()
@@ -239,4 +234,4 @@ def test_an_ending_sandbox_takes_no_files() -> None:
             pass
         assert statuses <= {200, 201, 503}
         assert pod.runtime is not None
-        assert pod.runtime.wait(5) == 0
+        assert pod.runtime.wait(PATIENCE) == 0
