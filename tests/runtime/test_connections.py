@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -108,6 +109,21 @@ async def test_who_takes_all_connections_takes_them_from_nobody_else(
     held[0].writer.close()
     await asyncio.sleep(0.05)
     assert await (await served.connect(source)).get("/"), "when one has gone"
+
+
+async def test_who_resets_before_he_is_looked_at_harms_nobody(served: Served) -> None:
+    """Such a connection has no peer any more, when the next one is compared with it."""
+    held = [await served.connect() for _ in range(2)]
+    for _ in range(30):
+        for _ in range(4):
+            with socket.socket() as rude:
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                rude.connect(served.address)
+        await asyncio.sleep(0.002)
+    held[0].writer.close()
+    await asyncio.sleep(0.05)
+    assert not served.task.done()
+    assert await (await served.connect()).get("/")
 
 
 @pytest.mark.parametrize("said", ["", "GET / HT", "GET / HTTP/1.1\r\nX: y\r\n"])

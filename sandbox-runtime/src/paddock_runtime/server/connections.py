@@ -6,12 +6,12 @@ port-forwards among it, has a budget of its own and cannot lock the others out.
 """
 
 import asyncio
-import contextlib
 import socket
 from typing import Any
 
 from aiohttp import web
 
+from paddock_runtime.server import logs
 from paddock_runtime.server.metrics import Metrics
 
 OWN, OTHERS = 64, 256
@@ -47,15 +47,22 @@ class Connections:
             except OSError:
                 await asyncio.sleep(ACCEPT_PAUSE)
                 continue
-            if _is_full(server, own=_is_own(host, connection.getsockname()[0])):
-                self._metrics.connections_refused += 1
+            try:
+                await self._take(server, connection, host)
+            except OSError:  # it is gone already
                 connection.close()
-                continue
-            with contextlib.suppress(OSError):
-                _, protocol = await loop.connect_accepted_socket(server, connection)
-                self._without_token[protocol] = loop.call_later(
-                    TOKEN_SECONDS, self._close, protocol
-                )
+            except Exception as error:  # one connection's; accepting must never end
+                logs.error("connections.failed", error=repr(error))
+                connection.close()
+
+    async def _take(self, server: web.Server, connection: socket.socket, host: str) -> None:
+        loop = asyncio.get_running_loop()
+        if _is_full(server, own=_is_own(host, connection.getsockname()[0])):
+            self._metrics.connections_refused += 1
+            connection.close()
+            return
+        _, protocol = await loop.connect_accepted_socket(server, connection)
+        self._without_token[protocol] = loop.call_later(TOKEN_SECONDS, self._close, protocol)
 
     def _close(self, protocol: Any) -> None:
         del self._without_token[protocol]
@@ -73,7 +80,7 @@ def _is_full(server: web.Server, own: bool) -> bool:
     alike = 0
     for handler in open_now:
         transport = handler.transport
-        if transport is not None:
-            peer, here = (transport.get_extra_info(name)[0] for name in ("peername", "sockname"))
-            alike += _is_own(peer, here) == own
+        if transport is not None and (peer := transport.get_extra_info("peername")):
+            here = transport.get_extra_info("sockname")
+            alike += _is_own(peer[0], here[0]) == own  # one that was reset at once has no peer
     return alike >= (OWN if own else OTHERS)
