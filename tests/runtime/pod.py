@@ -198,7 +198,7 @@ class Pod(Box):
         return self.runtime.pid
 
     def why(self) -> str:
-        logs = [(self.base / f"{name}.log").read_text() for name in ("runtime", "workspace")]
+        logs = [path.read_text() for path in sorted(self.base.glob("*.log"))]
         return ":\n" + "\n".join(logs)
 
     def configure(self, **message: Any) -> tuple[int, Any]:

@@ -8,9 +8,9 @@ environment, files) travels in a memfd beside it. All times are milliseconds, si
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 SOCKET_NAME = "control.sock"
 PEER_NAME = "workspace-"
@@ -163,6 +163,7 @@ class Stop:
 FromWorkspace = Hello | FileServer | Ended | ContextReady | ContextEnded | FilesWritten
 FromRuntime = Start | Kill | Signal | NewContext | CloseContext | WriteFiles | Stop
 Message = FromWorkspace | FromRuntime
+M = TypeVar("M", bound=Message)
 _TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
@@ -188,7 +189,7 @@ def send(control: socket.socket, message: Message, descriptors: Sequence[int] = 
         control.send(encode(message))
 
 
-def receive(control: socket.socket) -> tuple[Message, list[int]] | None:
+def receive(control: socket.socket, decode: Callable[[bytes], M]) -> tuple[M, list[int]] | None:
     """The next message and its descriptors, which the caller owns; None at the end.
 
     Raises ProtocolError, with the descriptors closed.

@@ -279,6 +279,7 @@ async def test_a_listing_is_bounded_and_checked(files: Files, serve: Serve) -> N
         json.dumps([{**ENTRY, "name": "\u4e00"}]).encode(),
         json.dumps([{**ENTRY, "mode": None}]).encode(),
         b" " * (wire.LISTING_BYTES + 1),
+        b"[" + b",".join([b"{}"] * 600_000) + b"]",
     ]
     for data in (*listings, json.dumps([ENTRY]).encode()):
         memory = os.memfd_create("x")
@@ -287,7 +288,8 @@ async def test_a_listing_is_bounded_and_checked(files: Files, serve: Serve) -> N
         server.say({"number": (await server.asked())["number"]}, [memory])
         os.close(memory)
         if data in listings:
-            with pytest.raises(ProblemError, match="FileServerBusy"):
+            with pytest.raises(ProblemError, match="FileServerBusy") as caught:
                 await asking
+            assert len(caught.value.problem.detail) < 2000
         else:
             assert [entry.name for entry in (await asking).entries] == ["x"]

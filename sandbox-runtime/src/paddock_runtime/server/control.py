@@ -8,19 +8,24 @@ import stat
 import struct
 from collections import deque
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
 
 from paddock_runtime import protocol
 from paddock_runtime.cgroup import CgroupFiles
 from paddock_runtime.server import logs
+from paddock_runtime.server.workspace_messages import decode
+
+LISTEN_PAUSE = 1.0
+"""Seconds."""
 
 
 class Listener(Protocol):
     """Whom the link tells."""
 
     def workspace_connected(self) -> None: ...
-    def workspace_said(self, message: protocol.Message) -> None: ...
+    def workspace_said(self, message: protocol.FromWorkspace) -> None: ...
     def file_server_started(self, descriptor: int) -> None: ...
     def workspace_lost(self) -> None: ...
 
@@ -44,6 +49,7 @@ class WorkspaceLink:
         self._peer: socket.socket | None = None
         self._greeted = False
         self._refused = False
+        self._again: asyncio.TimerHandle | None = None
         self._outbox: deque[tuple[protocol.Message, list[int]]] = deque()
         self.evidence = CgroupFiles()
         self.hello: protocol.Hello | None = None
@@ -54,12 +60,20 @@ class WorkspaceLink:
         return self._greeted
 
     def listen(self) -> None:
-        """Make the socket for the next fork server. Raises OSError."""
-        self._path.unlink(missing_ok=True)
+        """Make the socket for the next fork server, now or when its place is free: the workspace
+        can write there as well, and a runtime that ended of that could not tell any end."""
+        self._again = None
         accepting = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        accepting.bind(str(self._path))
-        self._path.chmod(0o666)
-        accepting.listen(1)
+        try:
+            self._path.unlink(missing_ok=True)
+            accepting.bind(str(self._path))
+            self._path.chmod(0o666)
+            accepting.listen(1)
+        except OSError as error:
+            accepting.close()
+            logs.error("control.unusable", error=str(error))
+            self._again = self._loop.call_later(LISTEN_PAUSE, self.listen)
+            return
         accepting.setblocking(False)
         self._refused = False
         self._accepting = accepting
@@ -82,6 +96,8 @@ class WorkspaceLink:
 
     def close(self) -> None:
         """End for good: no listener, no connection, nobody is told."""
+        if self._again is not None:
+            self._again.cancel()
         self._stop_accepting()
         self._close_peer()
 
@@ -117,7 +133,7 @@ class WorkspaceLink:
         if self._peer is None:
             return
         try:
-            received = protocol.receive(self._peer)
+            received = protocol.receive(self._peer, decode)
         except BlockingIOError:
             return
         except (OSError, protocol.ProtocolError) as error:
@@ -126,7 +142,9 @@ class WorkspaceLink:
         if received is None:
             self._lost()
             return
-        message, descriptors = received
+        self._take(*received)
+
+    def _take(self, message: protocol.FromWorkspace, descriptors: list[int]) -> None:
         if isinstance(message, protocol.Hello) and not self._greeted:
             self._greet(message, descriptors)
             return
@@ -140,9 +158,9 @@ class WorkspaceLink:
 
     def _greet(self, hello: protocol.Hello, descriptors: list[int]) -> None:
         self._close_evidence()
-        kept = {}
-        for name, descriptor in zip(hello.descriptors, descriptors, strict=False):
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        kept: dict[str, int] = {}
+        for name, descriptor in zip_longest(hello.descriptors[: len(descriptors)], descriptors):
+            if name and name not in kept and stat.S_ISREG(os.fstat(descriptor).st_mode):
                 kept[name] = descriptor
             else:
                 os.close(descriptor)
@@ -195,7 +213,7 @@ class WorkspaceLink:
         self._loop.remove_reader(self._accepting)
         self._accepting.close()
         self._accepting = None
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             self._path.unlink()
 
     def _close_evidence(self) -> None:

@@ -60,10 +60,15 @@ class FileLink:
     def connect(self, descriptor: int) -> None:
         """Take over the socket of a new file server; the one before is gone."""
         self.lost()
-        made = socket.socket(fileno=descriptor)
+        try:
+            made = socket.socket(fileno=descriptor)
+        except OSError:
+            os.close(descriptor)
+            _refuse()
+            return
         if (made.family, made.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
             made.close()
-            logs.error("files.refused", error="the workspace sent no socket for its file server")
+            _refuse()
             return
         made.setblocking(False)
         self._socket = made
@@ -183,6 +188,10 @@ class FileLink:
             os.close(answered.descriptor)
         if answered.answer.upload:
             self.abort(answered.answer.upload)
+
+
+def _refuse() -> None:
+    logs.error("files.refused", error="the workspace sent no socket for its file server")
 
 
 def _accepted(answer: wire.Answer, path: bytes, field: str) -> wire.Answer:

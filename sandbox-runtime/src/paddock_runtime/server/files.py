@@ -6,8 +6,9 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FailFast, TypeAdapter, ValidationError
 
 from paddock_api.files import DirectoryPage, FileInfo
 from paddock_api.messages import Limits
@@ -26,7 +27,8 @@ from paddock_runtime.server.problems import ProblemError
 
 TRANSFERS = 8
 """Files whose content comes or goes at once, each with a piece of 256 KiB in memory."""
-_LISTING = TypeAdapter(list[wire.Entry])
+_LISTING = TypeAdapter(Annotated[list[wire.Entry], FailFast()])
+"""Of two million wrong entries the first will do: each error takes a kilobyte."""
 
 
 class Files:

@@ -152,7 +152,7 @@ class Sandbox:
         logs.info("workspace.connected", connection=self.link.connections)
         self._dispatcher.pump()
 
-    def workspace_said(self, message: protocol.Message) -> None:
+    def workspace_said(self, message: protocol.FromWorkspace) -> None:
         match message:
             case protocol.Ended():
                 self._dispatcher.workspace_ended(message)

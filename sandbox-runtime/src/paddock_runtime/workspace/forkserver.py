@@ -104,7 +104,7 @@ class ForkServer:
     def _receive(self) -> int | None:
         """Handle one message; an exit code when the connection is over."""
         try:
-            received = protocol.receive(self._control)
+            received = protocol.receive(self._control, protocol.decode)
         except OSError:
             received = None
         if received is None:
