@@ -114,6 +114,7 @@ class Contexts:
         except BaseException:  # also when the client has gone: nobody knows of it
             if self._entries.get(entry.id) is entry:
                 del self._entries[entry.id]
+                self.ended(entry.id, Reason.CONTEXT_DIED, "its context was not made after all")
             entry.settled.set()
             self._link.send(protocol.CloseContext(entry.instance))
             raise

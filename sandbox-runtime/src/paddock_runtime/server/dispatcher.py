@@ -109,7 +109,7 @@ class Dispatcher:
         in it the workspace ends."""
         running = self.running_in(context)
         if reason is Reason.CANCELLED and running is not None and running.kill_reason is None:
-            running.kill_reason, running.kill_message = reason, message
+            self._expect_end(running, reason, message)
         for entry in [entry for entry in self._queue if entry.context == context]:
             self._queue.remove(entry)
             entry.kill_message = message
@@ -208,8 +208,11 @@ class Dispatcher:
     def _kill(self, entry: Entry, reason: Reason, message: str) -> None:
         if entry.kill_reason is not None or entry.id not in self._running:
             return
-        entry.kill_reason, entry.kill_message = reason, message
         self._link.send(protocol.Kill(entry.id, reason))
+        self._expect_end(entry, reason, message)
+
+    def _expect_end(self, entry: Entry, reason: Reason, message: str) -> None:
+        entry.kill_reason, entry.kill_message = reason, message
         loop = asyncio.get_running_loop()
         self._patience[entry.id] = loop.call_later(KILL_PATIENCE, self._give_up, entry.id)
 
