@@ -85,6 +85,19 @@ def test_exclusive_ones_replace_nothing(uploads: Uploads, tmp_path: Path) -> Non
     assert names(tmp_path) == ["x"]
 
 
+def test_a_client_of_the_file_server_before_meets_nobody_s_upload(
+    uploads: Uploads, root: Root, tmp_path: Path
+) -> None:
+    of_before = begin(Uploads(root), b"a", b"A")
+    begin(uploads, b"b", b"half")
+    with pytest.raises(Refused, match="UploadLost"):
+        uploads.commit(of_before, 0o644)
+    uploads.abort(of_before)
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+    assert len(uploads._open) == 1
+
+
 def test_what_is_given_up_leaves_nothing_behind(uploads: Uploads, tmp_path: Path) -> None:
     before = open_descriptors()
     number = begin(uploads, b"d/x", b"half")

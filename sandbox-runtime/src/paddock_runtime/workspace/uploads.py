@@ -36,7 +36,8 @@ class Uploads:
         self._root = root
         self._nameless = nameless
         self._open: dict[int, Upload] = {}
-        self._numbers = itertools.count(1)
+        # Not from 1: a client of the file server before this one must not meet another's upload.
+        self._numbers = itertools.count(int.from_bytes(os.urandom(6)) or 1)
 
     def create(self, path: bytes, exclusive: bool) -> Done:
         """The descriptor in the answer is to be copied, not closed."""
