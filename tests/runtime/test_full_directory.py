@@ -41,6 +41,25 @@ def test_a_walk_takes_no_memory_for_a_name(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+def test_a_walk_takes_no_memory_for_a_directory(tmp_path: Path) -> None:
+    """However long its path is."""
+    place = tmp_path / ("x" * 200) / ("y" * 200) / ("z" * 200)
+    place.mkdir(parents=True)
+    for number in range(2000):
+        (place / f"{number:0200}").mkdir()
+    deepest = tmp_path / "deep"
+    for number in range(500):
+        deepest = deepest / f"{number % 10}"
+    deepest.mkdir(parents=True)
+    meter = DiskMeter((str(tmp_path),))
+    tracemalloc.start()
+    try:
+        assert walked(meter) >= 2504 * ENTRY_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_walk_over_links_stops_as_any(tmp_path: Path) -> None:
     fill(tmp_path / "links", NAMES)
     meter = DiskMeter((str(tmp_path),))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 
@@ -50,21 +51,25 @@ class DiskMeter:
 
 
 def _sizes(roots: Sequence[str]) -> Iterator[int]:
-    """What one entry after another counts for. Nothing is kept of an entry: a directory may have
-    more of them than there is memory."""
+    """What one entry after another counts for. Depth first, and nothing is kept of an entry: there
+    may be more of them than there is memory. A path has 2048 names at most, so many are open."""
     seen: set[tuple[int, int]] = set()
-    directories = list(roots)
-    while directories:
-        yield 0
-        for entry in _entries(directories.pop()):
+    for root in roots:
+        open_now = [_entries(root)]
+        while open_now:
+            entry = next(open_now[-1], None)
+            if entry is None:
+                open_now.pop()
+                yield 0
+                continue
             try:
                 found = entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    directories.append(entry.path)
             except OSError:
                 continue
             size = found.st_blocks * 512
-            if found.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
+            if stat.S_ISDIR(found.st_mode):
+                open_now.append(_entries(entry.path))
+            elif found.st_nlink > 1:
                 file = (found.st_dev, found.st_ino)
                 if file in seen:
                     size = 0  # the name alone
