@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from paddock_api.executions import Execution, OutputEncoding
 from paddock_api.reasons import ExecutionState
 from paddock_runtime.server import answers
-from paddock_runtime.server.output import Kept, StreamKeeper, after_cut, before_cut, cut, wire_form
+from paddock_runtime.server.output import (
+    Kept,
+    Stored,
+    StreamKeeper,
+    after_cut,
+    before_cut,
+    cut,
+    wire_form,
+)
 from paddock_runtime.server.records import End
 
 pieces = st.lists(st.binary(max_size=40), max_size=20)
@@ -126,3 +134,13 @@ def test_what_is_kept_can_be_read_from_anywhere(
     if omitted:  # exactly the gap
         assert begin == len(whole) - len(kept.tail)
         assert offset >= len(kept.head)
+
+
+def test_what_was_dropped_while_it_was_read_is_counted() -> None:
+    kept = [b"abcdef"]
+    stored = Stored(3, 3, 100, lambda begin, length: kept[0][begin : begin + length])
+    assert stored.read(1, 10) == (0, b"bc")
+    kept[0] = b""
+    assert stored.read(1, 10) == (99, b"")
+    assert stored.read(98, 10) == (2, b"")
+    assert stored.read(100, 10) == (0, b"")

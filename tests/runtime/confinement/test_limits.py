@@ -76,12 +76,6 @@ def test_descriptors(sandbox: Sandbox) -> None:
     assert sandbox.run(lambda: open_all(100)).word() == "EMFILE"
 
 
-def test_data(sandbox: Sandbox) -> None:
-    assert sandbox.run(lambda: len(bytearray(1 << 30))).value == 1 << 30
-    told = sandbox.but(limits=limits(data_bytes=1 << 29)).run(lambda: len(bytearray(1 << 30)))
-    assert told.word() == "MemoryError: "
-
-
 def test_no_core_is_written_and_none_is_piped(sandbox: Sandbox) -> None:
     """1 and not 0: the one value that the kernel also respects for a core_pattern with a pipe."""
     assert sandbox.run(lambda: resource.getrlimit(resource.RLIMIT_CORE)).value == (1, 1)
@@ -135,7 +129,7 @@ def test_a_mark_that_does_not_fit_is_an_error(sandbox: Sandbox) -> None:
     assert told.word().startswith(f"{ConfinementError.__name__}: rlimits: ")
 
 
-@pytest.mark.parametrize("name", ["processes", "cpu_seconds", "file_bytes", "data_bytes", "nofile"])
+@pytest.mark.parametrize("name", ["processes", "cpu_seconds", "file_bytes", "nofile"])
 def test_a_negative_limit_is_not_infinity(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         limits(**{name: -1})

@@ -22,12 +22,11 @@ class ResourceLimits:
     cpu_seconds: int | None
     file_bytes: int | None
     locks_mark: int
-    data_bytes: int | None = None
     nofile: int = 1024
 
     def __post_init__(self) -> None:
         # A negative number is "infinity" to the kernel: a slip here would be no limit at all.
-        for name in ("processes", "cpu_seconds", "file_bytes", "data_bytes"):
+        for name in ("processes", "cpu_seconds", "file_bytes"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"{name} must not be negative: {value}")
@@ -60,8 +59,6 @@ def apply(limits: ResourceLimits) -> None:
         limit_cpu(limits.cpu_seconds)
     if limits.file_bytes is not None:
         _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
-    if limits.data_bytes is not None:
-        _lower(resource.RLIMIT_DATA, limits.data_bytes)
     # Exact or not at all: a mark cut down to a lower hard limit would name another execution.
     resource.setrlimit(RLIMIT_LOCKS, (limits.locks_mark, limits.locks_mark))
 

@@ -13,7 +13,7 @@ Piece = tuple[int, bytes]
 @dataclass(frozen=True, slots=True)
 class Stored:
     """Where the bytes of a stream are: `part(begin, length)` gives those of head and tail, put
-    together, as far as both lie in the same of the two."""
+    together, as far as both lie in the same of the two; nothing once they have been dropped."""
 
     head: int
     tail: int
@@ -22,14 +22,16 @@ class Stored:
 
     def read(self, offset: int, size: int) -> Piece:
         """Up to `size` bytes from `offset` on, or from where bytes are kept again."""
+        omitted = 0
         if offset < self.head:
             data = self.part(offset, min(size, self.head - offset))
             if len(data) < size and self.head + self.tail == self.total:
                 data += self.part(self.head, min(size - len(data), self.tail))
-            return 0, data
-        begin = offset - (self.total - self.tail)
-        omitted, begin = max(0, -begin), max(0, begin)
-        return omitted, self.part(self.head + begin, max(0, min(size, self.tail - begin)))
+        else:
+            begin = offset - (self.total - self.tail)
+            omitted, begin = max(0, -begin), max(0, begin)
+            data = self.part(self.head + begin, max(0, min(size, self.tail - begin)))
+        return (omitted, data) if data else (max(0, self.total - offset), b"")
 
 
 @dataclass(frozen=True, slots=True)
