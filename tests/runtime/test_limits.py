@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.runtime.pod import AS_ROOT, Pod, text
+from tests.runtime.waiting import eventually
 
 as_root = pytest.mark.skipif(not AS_ROOT, reason="needs a user and PID namespace of its own")
 
@@ -99,6 +100,41 @@ def test_cpu_limit_holds_for_all_processes_together(tight: Pod) -> None:
     ended = tight.bash(program + "while sleep 0.5; do echo; done")
     assert ended["reason"] == "CpuLimit"
     assert ended["cpuMs"] < 3000, "less than four that are each ended at a second"
+
+
+HIDES = """
+import ctypes, time
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+with open("big", "wb") as file:
+    for _ in range(80): file.write(b"x" * (1 << 20)); file.flush(); time.sleep(0.01)
+time.sleep(20)
+"""
+LEAVES = """
+import os, time
+for number in range(80):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            with open(f"big{number}", "wb") as file: file.write(b"x" * (1 << 20))
+        os._exit(0)
+    os.wait(); time.sleep(0.01)
+time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize("fills", [HIDES, LEAVES], ids=["hides", "leaves it to orphans"])
+def test_who_does_not_show_what_it_writes_is_ended_for_it(fills: str) -> None:
+    writes = """
+import os, time
+with open("log", "w") as file:
+    while not os.path.exists("stop"): file.write("x" * 4096); file.flush(); time.sleep(0.1)
+print("fine")
+"""
+    with Pod(limits={"diskBytes": 60 << 20}) as pod:
+        innocent = pod.submit(language="python", code=writes)
+        eventually((pod.work / "log").exists, "it writes")
+        assert pod.python(fills)["reason"] == "DiskLimit"
+        (pod.work / "stop").touch()
+        assert text(pod.get(innocent["id"], "?wait=20s")) == "fine\n"
 
 
 def test_output_idle_timeout(tight: Pod) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.runtime.cgroups import can_limit_memory, memory_cgroup
 from tests.runtime.pod import Pod, text
+from tests.runtime.waiting import eventually
 
 LIMIT = 128 << 20
 pytestmark = pytest.mark.skipif(
@@ -62,6 +63,26 @@ def test_only_the_largest_is_ended(small: Pod) -> None:
     program = "import time\nx = []\nwhile True: x.append(b'x' * (1 << 18)); time.sleep(0.002)"
     assert small.python(program)["reason"] == "MemoryLimit"
     assert text(small.get(innocent["id"], "?wait=5s")) == "fine\n"
+
+
+def test_what_forked_processes_share_is_counted_once(small: Pod) -> None:
+    """Together they show more than there is, and hold a tenth of it."""
+    program = """
+import os, time
+ballast = bytearray(10 << 20)
+for _ in range(30):
+    if os.fork() == 0:
+        time.sleep(60); os._exit(0)
+print('forked', flush=True)
+while not os.path.exists('stop'): time.sleep(0.02)
+print('fine', flush=True); os._exit(0)
+"""
+    innocent = small.submit(language="python", code=program)
+    eventually(lambda: text(small.get(innocent["id"])) == "forked\n", "forked")
+    grows = "import time\nx = []\nwhile True: x.append(b'x' * (1 << 18)); time.sleep(0.002)"
+    assert small.python(grows)["reason"] == "MemoryLimit"
+    small.exchange("PUT", "/v1/files/stop", raw=b"")
+    assert text(small.get(innocent["id"], "?wait=20s")) == "forked\nfine\n"
 
 
 def test_who_ends_its_first_thread_does_not_hide_what_it_holds(small: Pod) -> None:

@@ -115,10 +115,10 @@ def test_junk_is_a_protocol_error(data: bytes) -> None:
 
 
 V1_STAT = b"cache 10\ninactive_file 5\ntotal_inactive_file 400\ntotal_active_file 100\n"
-V2_STAT = b"anon 1\nfile 9\ninactive_file 300\nactive_file 50\nshmem 7\n"
+V2_STAT = b"anon 1\nfile 9\ninactive_file 300\nactive_file 50\nshmem 7\nslab_reclaimable 40\n"
 
 
-@pytest.mark.parametrize(("stat", "held"), [(V1_STAT, 500), (V2_STAT, 650), (b"junk\n\xff", 1000)])
+@pytest.mark.parametrize(("stat", "held"), [(V1_STAT, 500), (V2_STAT, 610), (b"junk\n\xff", 1000)])
 def test_memory_without_file_cache(tmp_path: Path, stat: bytes, held: int) -> None:
     files = fake_cgroup(tmp_path, {"memory.current": b"1000\n", "memory.stat": stat})
     assert files.memory_held() == held

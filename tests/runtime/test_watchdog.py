@@ -1,5 +1,6 @@
 """Whom the watchdog names, from numbers alone."""
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def test_no_innocent_one_is_named_while_a_memory_hog_takes_its_time_to_die(
     monkeypatch.setattr(
         census, "usage_by_mark", lambda marks, spare: {mark: usage[mark] for mark in marks}
     )
-    looking = Watchdog(read_settings({}), Full())
+    looking = Watchdog(read_settings({}), Full(), True)
     looking.started(0.0, hog)
     looking.started(0.0, innocent)
     named = []
@@ -67,7 +68,7 @@ class Two:
         self.usage = {1: Usage(memory_bytes=90 << 20), 2: Usage(memory_bytes=5 << 20)}
         monkeypatch.setattr(census, "usage_by_mark", lambda marks, spare: self.taken())
         self.files = Full()
-        self.looking = Watchdog(read_settings({}), self.files)
+        self.looking = Watchdog(read_settings({}), self.files, True)
         self.ticks = 0
         for each in self.jobs:
             self.looking.started(0.0, each)
@@ -165,7 +166,7 @@ def watching_disk(
     for module in (census, disk_blame):
         monkeypatch.setattr(module, "usage_by_mark", lambda marks, spare: usage)
     monkeypatch.setattr(Full, "memory_held", lambda self: 0)
-    looking = Watchdog(read_settings({}), Full())
+    looking = Watchdog(read_settings({}), Full(), True)
     disk: Any = Walked(used)
     looking._disk = disk
     return looking, disk
@@ -197,7 +198,7 @@ def test_the_disk_limit_and_a_context_that_has_written_much(
 
 def test_a_large_workspace_is_walked_seldom_whoever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A walk of a second is not begun again before 20 more, though executions start meanwhile."""
-    looking, disk = watching_disk(monkeypatch, {}, 1)
+    looking, disk = watching_disk(monkeypatch, defaultdict(Usage), 1)
     disk.seconds = 1.0
     walks = []
     monkeypatch.setattr(Walked, "step", lambda self: walks.append(1) is None)
@@ -238,7 +239,7 @@ def test_processes_that_an_execution_left_are_no_other_one_s(
     monkeypatch.setattr(Full, "number", lambda self, name: limit)
     usage = {1: Usage(tasks=limit - 2), 2: Usage(tasks=1)}
     monkeypatch.setattr(census, "usage_by_mark", lambda marks, spare: usage)
-    looking = Watchdog(settings, Full())
+    looking = Watchdog(settings, Full(), True)
     context, other = job("context", 1), job("other", 2)
     resting = context.child.resting = Job.rest(context.child, 1.0)
     looking.started(0.0, other)

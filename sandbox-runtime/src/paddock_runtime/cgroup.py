@@ -61,7 +61,7 @@ class CgroupFiles:
         return None if limit is None or limit >= UNLIMITED else limit
 
     def memory_held(self) -> int | None:
-        """Usage that the kernel cannot simply drop: without the cache of files on disk."""
+        """Usage that the kernel cannot simply drop: without the caches of files on disk."""
         usage, stat = self.number("usage"), self.read("stat")
         if usage is None:
             return None
@@ -88,7 +88,8 @@ def parse_fields(text: bytes) -> dict[str, int]:
 def reclaimable(stat: Mapping[str, int]) -> int:
     """Shared memory is counted as anonymous here, which is right: it cannot be dropped."""
     prefix = "total_" if "total_inactive_file" in stat else ""
-    return stat.get(f"{prefix}inactive_file", 0) + stat.get(f"{prefix}active_file", 0)
+    files = stat.get(f"{prefix}inactive_file", 0) + stat.get(f"{prefix}active_file", 0)
+    return files + stat.get("slab_reclaimable", 0)  # names and inodes; version 2 tells it
 
 
 def open_files(root: Path = ROOT, membership: str | None = None) -> CgroupFiles:

@@ -44,17 +44,23 @@ class Census:
             self._found = usage_by_mark(marks, self._others())
         return self._found[job.child.mark]
 
-    def largest(self, size: Callable[[Usage], int], slack: int = 0) -> Job | None:
-        """Who has most by `size`, less what it had before, the youngest where it says nothing.
+    def largest(
+        self,
+        size: Callable[[Usage], int],
+        slack: int = 0,
+        share: Callable[[Usage], float] = lambda usage: 1.0,
+    ) -> Job | None:
+        """Who has most by `size`, less what it had before, and of that the part that `share` says
+        is its own; the youngest where it says nothing.
 
         A context that rests is named only if it has grown by more than `slack`: what it holds
         since its last execution is what it is for.
         """
         grown = {}
         for job in self.jobs:
-            if not job.rests:
-                grown[job.child.mark] = 0 if len(self.jobs) == 1 else self._grown(job, size)
-            elif job.before is not None and (by := self._grown(job, size)) > slack:
+            by = 0.0 if len(self.jobs) == 1 and not job.rests else self._grown(job, size)
+            by *= share(self.usage(job)) if by else 1.0
+            if not job.rests or (job.before is not None and by > slack):
                 grown[job.child.mark] = by
         found = [job for job in self.jobs if job.child.mark in grown]
         return max(found, key=lambda job: (grown[job.child.mark], job.started), default=None)

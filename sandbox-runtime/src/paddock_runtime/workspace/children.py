@@ -27,6 +27,8 @@ class Children:
     """`standby_at` is when the next child should stand by, None while one does."""
 
     def __init__(self, settings: Settings, prepared: Prepared) -> None:
+        self.readable = prepared.ruleset is not None
+        """Whether /proc shows them to this process: without Landlock they are closed."""
         self._settings = settings
         self._prepared = prepared
         self._environment = base_environment(settings)

@@ -40,7 +40,7 @@ class ForkServer:
         self._settings = settings
         self._children = children
         self._files = files
-        self._watchdog = Watchdog(settings, files)
+        self._watchdog = Watchdog(settings, files, children.readable)
         self._jobs: dict[str, Job] = {}
         """All executions by id, those among them whose first process has ended."""
         self._poll = select.poll()
@@ -231,7 +231,7 @@ class ForkServer:
         if self._children.file_server.ended(pid, time.monotonic()):
             return
         if child is None:
-            self._collect_orphan(mark, cpu_ms)
+            self._collect_orphan(mark, cpu_ms, usage.ru_oublock * 512)
             return
         reaped = Reaped(status, cpu_ms, usage.ru_maxrss * 1024, bool(child.context))
         job = child.job
@@ -247,10 +247,11 @@ class ForkServer:
         else:
             self._finish(job, _as_killed(reaped))
 
-    def _collect_orphan(self, mark: int | None, cpu_ms: int) -> None:
+    def _collect_orphan(self, mark: int | None, cpu_ms: int, written: int) -> None:
         for job in list(self._jobs.values()):
             if job.child.mark == mark:
                 job.child.orphan_cpu_ms += cpu_ms
+                job.child.orphan_written_bytes += written
                 ending = job.child.job is None
                 if job.reaped is not None and not ending and not self._goes_on(job):
                     self._finish(job, job.reaped)

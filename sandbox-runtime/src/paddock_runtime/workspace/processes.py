@@ -11,7 +11,7 @@ import resource
 import signal as signals
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK_MS = 1000 // os.sysconf("SC_CLK_TCK")
@@ -27,6 +27,9 @@ class Usage:
     cpu_ms: int = 0
     written_bytes: int = 0
     """To files, of whatever file system counts that: not to pipes."""
+    hidden: bool = False
+    """Whether one does not show what it has written: it is not dumpable."""
+    pids: list[int] = field(default_factory=list)
     dying: bool = False
     """Whether one gives its memory back: what it held is still charged, but no longer shown."""
 
@@ -57,6 +60,7 @@ def usage_by_mark(marks: Collection[int], spare: Collection[int]) -> dict[int, U
         if mark is None or mark not in found:
             continue
         usage = found[mark]
+        usage.pids.append(pid)
         fields = _read(pid, "stat").rpartition(b")")[2].split()
         if len(fields) > 21:
             usage.cpu_ms += sum(map(int, fields[11:15])) * _TICK_MS  # with waited-for children
@@ -64,13 +68,42 @@ def usage_by_mark(marks: Collection[int], spare: Collection[int]) -> dict[int, U
             resident = int(fields[21]) or _resident_of_threads(pid)
             usage.memory_bytes += resident * _PAGE
             usage.dying = usage.dying or (not resident and fields[0] not in _DEAD)
-        for line in _read(pid, "io").splitlines():
-            name, _, value = line.partition(b": ")
-            if name == b"write_bytes":
-                usage.written_bytes += int(value)
-            elif name == b"cancelled_write_bytes":
-                usage.written_bytes -= int(value)
+        written = written_by(pid)
+        usage.hidden = usage.hidden or written is None
+        usage.written_bytes += written or 0
     return found
+
+
+def written_by(pid: int) -> int | None:
+    """Bytes to files by a process and the children that it has waited for; None where it does not
+    show them, 0 where it is gone."""
+    try:
+        with open(f"/proc/{pid}/io", "rb") as file:  # noqa: PTH123 - a Path for each is too slow
+            lines = file.read().splitlines()
+    except PermissionError:
+        return None
+    except OSError:
+        return 0
+    fields = dict(line.split(b": ") for line in lines)
+    return int(fields[b"write_bytes"]) - int(fields[b"cancelled_write_bytes"])
+
+
+def own_share(usage: Usage) -> float:
+    """Which part of the memory that its processes show is theirs: forked ones share pages, and
+    show them each as its own. Those that hide it are taken at their word."""
+    shared = 0
+    for pid in usage.pids:
+        sizes = _rollup(pid)
+        if sizes:
+            own = sizes[b"Pss_Anon"] + sizes[b"Pss_Shmem"]
+            shared += max(0, sizes[b"Rss"] - own) << 10
+    return max(0.0, 1 - shared / usage.memory_bytes) if usage.memory_bytes else 1.0
+
+
+def _rollup(pid: int) -> dict[bytes, int]:
+    """Of smaps_rollup, in KiB; empty for one that is gone or hides it."""
+    lines = [line.split() for line in _read(pid, "smaps_rollup").splitlines()[1:]]
+    return {words[0].rstrip(b":"): int(words[1]) for words in lines}
 
 
 def _resident_of_threads(pid: int) -> int:

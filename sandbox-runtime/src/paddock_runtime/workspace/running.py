@@ -32,6 +32,8 @@ class Child:
     """What goes on in a context between two executions: threads and processes that were left."""
     orphan_cpu_ms: int = 0
     """Of its processes that were reaped here because their parents had gone."""
+    orphan_written_bytes: int = 0
+    """To files, by the same."""
     written_bytes: int = 0
     """By its processes when the disk limit was last kept, or somebody ended for it."""
 

@@ -13,7 +13,7 @@ from ..cgroup import CgroupFiles
 from .census import Census
 from .disk import DiskMeter
 from .disk_blame import SLACK_BYTES, DiskBlame
-from .processes import all_pids
+from .processes import all_pids, own_share
 from .running import Job
 from .settings import Settings
 
@@ -40,15 +40,16 @@ class Finding:
 
 
 class Watchdog:
-    """`due` is when `look` wants to be called next, None when it has nothing to do."""
+    """`due` is when `look` wants to be called next, None when it has nothing to do. `readable`
+    says that processes show what they wrote, unless they hide it."""
 
-    def __init__(self, settings: Settings, files: CgroupFiles) -> None:
+    def __init__(self, settings: Settings, files: CgroupFiles, readable: bool) -> None:
         self._settings = settings
         self._files = files
         self._memory_limit = files.memory_limit()
         self._disk = DiskMeter((settings.workspace_dir, settings.temporary_dir))
         self._disk_at: float | None = 0.0
-        self._disk_blame = DiskBlame(settings.disk_bytes)
+        self._disk_blame = DiskBlame(settings.disk_bytes, readable)
         self._slow_at = self._memory_at = 0.0
         self._oom_kills = files.oom_kills()
         self._waited = False
@@ -125,7 +126,9 @@ class Watchdog:
         that what happened before or while it was taken is seen.
         """
         full = self._is_full()
-        largest = census.largest(lambda usage: usage.memory_bytes, SLACK_BYTES) if full else None
+        largest = None
+        if full:
+            largest = census.largest(lambda usage: usage.memory_bytes, SLACK_BYTES, own_share)
         kills = self._files.oom_kills()
         if kills != self._oom_kills:
             self._oom_kills, self._memory_at = kills, now + RECOVERY
