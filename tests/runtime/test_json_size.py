@@ -55,8 +55,8 @@ def test_a_long_argv_is_fine(pod: Pod) -> None:
         ('["' + '","' * 1_300_000 + '"]', "room for 650000 JSON values"),
         (json.dumps({**PLAIN, "env": [{"name": 1}] * HALF}), "env: List should have at most 256"),
         (json.dumps({**PLAIN, "argv": [1] * 2 * HALF}), "argv.0: Input should be a valid string"),
-        (json.dumps({"f" * 220 + str(i): 1 for i in range(2 * HALF)}), "Extra inputs are not"),
-        ('{"' + "f" * 4_000_000 + '":1}', "Extra inputs are not permitted"),
+        (json.dumps({"f" * 220 + str(i): 1 for i in range(2 * HALF)}), "there is no such field"),
+        ('{"' + "f" * 4_000_000 + '":1}', "there is no such field"),
     ],
     ids=["empties", "strings", "env", "argv", "fields", "name"],
 )

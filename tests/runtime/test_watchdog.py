@@ -115,7 +115,7 @@ def test_a_context_is_named_for_what_it_grows_by_between_its_executions(
 ) -> None:
     two = Two(monkeypatch)
     context, innocent = two.jobs
-    resting = context.child.resting = Job.rest(context.child, 0.0)
+    resting = context.child.resting = Job.rest(context.child, 0.0, 0)
 
     def look() -> list[Job]:
         two.ticks += 1
@@ -137,7 +137,7 @@ def test_a_context_is_not_named_for_what_its_executions_left(
     two = Two(monkeypatch)
     two.usage = {1: Usage(memory_bytes=held), 2: Usage(memory_bytes=5 << 20)}
     context, other = two.jobs
-    resting = context.child.resting = Job.rest(context.child, 0.0)
+    resting = context.child.resting = Job.rest(context.child, 0.0, 0)
     named = []
     for tick in range(1, 40):
         named += two.looking.look(tick / 20, [], [resting], set)
@@ -185,7 +185,7 @@ def test_the_disk_limit_and_a_context_that_has_written_much(
     looking.started(0.0, context)
     assert not list(looking.look(1.0, [context], [], set))
     looking.ended(1.0, 0, contexts=True)
-    resting = context.child.resting = Job.rest(context.child, 1.0)
+    resting = context.child.resting = Job.rest(context.child, 1.0, 0)
     if not writes:  # between the last look at the execution and the first at what it left
         disk.bytes, usage[1] = 1200 << 20, Usage(written_bytes=1200 << 20)
     assert not list(looking.look(2.0, [], [resting], set))
@@ -218,7 +218,7 @@ def test_files_that_stay_end_nobody_whatever_he_writes(monkeypatch: pytest.Monke
     usage = {1: Usage(written_bytes=2000 << 20), 2: Usage()}
     looking, disk = watching_disk(monkeypatch, usage, 2000 << 20)
     context = job("context", 1)
-    resting = context.child.resting = Job.rest(context.child, 1.0)
+    resting = context.child.resting = Job.rest(context.child, 1.0, 0)
     looking.started(0.0, context)
     looking.ended(1.0, 0, contexts=True)
     other = job("other", 2)
@@ -241,7 +241,7 @@ def test_processes_that_an_execution_left_are_no_other_one_s(
     monkeypatch.setattr(census, "usage_by_mark", lambda marks, spare: usage)
     looking = Watchdog(settings, Full(), True)
     context, other = job("context", 1), job("other", 2)
-    resting = context.child.resting = Job.rest(context.child, 1.0)
+    resting = context.child.resting = Job.rest(context.child, 1.0, 0)
     looking.started(0.0, other)
     for tick in range(1, 100):
         assert not list(looking.look(tick / 20, [other], [resting], set))

@@ -197,7 +197,7 @@ class Condition(Resource):
         str,
         Field(min_length=1, max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$", examples=["Completed"]),
     ]
-    """Why, one word of a closed vocabulary (see the reference of reasons)."""
+    """Why, one word of a closed vocabulary."""
     message: Annotated[str, MaxBytes(MESSAGE_BYTES), Field(examples=["1 of 1 steps done"])] = ""
     """The same as a sentence that names the object, the number and what to do; at most 512
     bytes of UTF-8."""

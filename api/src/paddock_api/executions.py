@@ -193,7 +193,8 @@ class Execution(Message):
     stdout: Output = Output()
     stderr: Output = Output()
     truncated: bool = False
-    """Whether this answer leaves out any output: stdout, stderr or results."""
+    """Whether output is missing: from this answer, or from what is kept where the answer shows
+    none on purpose (lists, events, `maxOutput=0`)."""
     results: list[Result] = []
     """In a context only: what was displayed, in order, then the last expression's value."""
     results_omitted: int = 0

@@ -3,7 +3,7 @@
 import time
 
 from tests.runtime.box import Box
-from tests.runtime.cases.catalogue import case
+from tests.runtime.cases.catalogue import QUIET, case
 from tests.runtime.cases.looking import good, left_of, until_said
 
 SERVER = """
@@ -40,6 +40,12 @@ def case_42_two_servers_in_the_background(box: Box) -> None:
     assert all(execution["background"] for execution in listed.values())
     for server in made:
         assert box.cancel(server["id"])["reason"] == "Cancelled"
+
+
+@case(QUIET)
+def case_background_work_may_be_silent(box: Box) -> None:
+    started = box.submit(language="bash", code="sleep 4; echo done", background=True)
+    assert good(box.get(started["id"], "?wait=20s")) == "done\n"
 
 
 @case(needs=("user",))

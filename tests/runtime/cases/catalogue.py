@@ -33,7 +33,7 @@ SMALL = Template(
 )
 CRAMPED = Template("cramped", Limits(memory_bytes=64 << 20, cpu_millis=1000), memory=True)
 """With as little memory as a template may give; /dev/shm of most nodes holds as much."""
-QUIET = Template("quiet", Limits(output_idle_timeout_ms=800, cpu_millis=1000))
+QUIET = Template("quiet", Limits(output_idle_timeout_ms=2000, cpu_millis=1000))
 WIDE = Template("wide", Limits(concurrency=20, output_bytes=64 << 10, cpu_millis=1000))
 
 Need = Literal["user"]

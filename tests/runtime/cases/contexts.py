@@ -93,9 +93,33 @@ def case_30_a_timeout_leaves_the_next_run_a_free_context(box: Box) -> None:
     with context(box) as one:
         box.python("x = 7", context=one)
         program = "import time\nprint('begun', flush=True)\ntime.sleep(300)"
-        ended = box.python(program, context=one, timeoutMs=500)
+        ended = box.python(program, context=one, timeoutMs=1500)
         assert (ended["reason"], text(ended)) == ("WallTimeout", "begun\n")
         assert value(box.python("x + 1", context=one)) == "8", "interrupted, not ended"
+
+
+@case()
+def case_30_who_will_not_be_interrupted_takes_the_context_along(box: Box) -> None:
+    deaf = """
+import time
+while True:
+    try: time.sleep(60)
+    except KeyboardInterrupt: pass
+"""
+    with context(box) as one:
+        ended = box.python(deaf, context=one, timeoutMs=500)
+        assert ended["reason"] == "WallTimeout"
+        status, dead = box.call("GET", f"/v1/contexts/{one}")
+        assert (status, dead["state"]) == (200, "Dead")
+        assert "WallTimeout" in dead["message"]
+
+
+@case()
+def case_code_for_a_context_that_is_not_there(box: Box) -> None:
+    request = {"id": box.new_id(), "language": "python", "code": "1", "context": "nope"}
+    status, problem = box.call("POST", "/v1/executions", request)
+    assert (status, problem["code"]) == (404, "NotFound")
+    assert problem["detail"].startswith("context: there is no context 'nope'")
 
 
 @case()
@@ -266,4 +290,4 @@ def case_what_a_context_left_fills_the_disk(box: Box, alone: bool) -> None:
 @case(SMALL, own=True, rows={"beside another": False, "alone": True})
 def case_what_a_context_left_takes_all_memory(box: Box, alone: bool) -> None:
     with context(box) as one:
-        left(box, one, FILL_MEMORY, alone)
+        assert "memory limit" in left(box, one, FILL_MEMORY, alone)["message"]

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.runtime.box import Box, text
 from tests.runtime.cases.catalogue import case
 from tests.runtime.cases.looking import good, left_of
+from tests.runtime.cases.streams import followed
 
 
 def hang_up(box: Box, identity: str, **request: object) -> None:
@@ -74,6 +75,8 @@ def case_32_the_runtime_is_killed(box: Box) -> None:
     box.wait_ready()
     assert box.get(done["id"]) == done
     assert box.get(lost["id"], "?wait=20s")["reason"] == "RuntimeRestarted"
+    told = followed(box, lost["id"], after="6-0")  # who had got what is lost now
+    assert told[-1].data["execution"]["reason"] == "RuntimeRestarted"
     assert left_of(box, "86432") == 0
     request = {"id": lost["id"], "language": "bash", "code": "echo begun; sleep 86432"}
     status, again = box.call("POST", "/v1/executions?wait=20s", request)

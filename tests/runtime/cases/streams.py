@@ -84,6 +84,19 @@ for n in range(40):
     assert joined(got) == "".join(f"{n}\n" for n in range(40))
 
 
+@case(rows={"while it runs": "echo begun; sleep 60", "at its end": "echo begun"})
+def case_41_an_id_from_the_future_is_refused(box: Box, code: str) -> None:
+    """Whoever went on there would miss what comes, and not be told."""
+    started = box.submit(language="bash", code=code)
+    until_said(box, started["id"], "begun\n")
+    path = f"/v1/executions/{started['id']}/events"
+    for last in ("7-0", "0-1"):
+        answer = box.exchange("GET", path, headers={**ACCEPT, "Last-Event-ID": last})
+        assert answer.status == 422
+        assert f"Last-Event-ID: {last} is beyond" in answer.json()["detail"]
+    box.cancel(started["id"])
+
+
 @case()
 def case_raw_bytes_in_a_stream(box: Box) -> None:
     program = "import os, time\nfor n in range(256): os.write(1, bytes([n])); time.sleep(1e-3)"
@@ -197,6 +210,11 @@ def case_executions_are_listed_in_pages(box: Box) -> None:
         assert status == 200, page
         assert len(page["executions"]) <= 2
         seen += [execution["id"] for execution in page["executions"]]
+        assert not [
+            execution["id"]
+            for execution in page["executions"]
+            if execution["truncated"] and execution["id"].startswith("listed-")
+        ]
         after = page.get("next")
     assert len(set(seen)) == len(seen)
     assert [name for name in seen if name.startswith("listed-")] == [*ran, running["id"]]

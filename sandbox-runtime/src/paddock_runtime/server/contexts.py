@@ -142,7 +142,14 @@ class Contexts:
 
     def check(self, identity: str) -> ContextEntry:
         """One that code may be sent to. Raises 404, 409 ContextDied."""
-        entry = self.get(identity)
+        entry = self._entries.get(identity)
+        if entry is None:
+            raise ProblemError(
+                404,
+                "NotFound",
+                f"context: there is no context {identity[:128]!r}; make it (POST /v1/contexts), "
+                "or leave the field out",
+            )
         if entry.state is State.DEAD:
             raise ProblemError(
                 409,

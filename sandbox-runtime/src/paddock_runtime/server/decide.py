@@ -76,7 +76,7 @@ def explain(verdict: Verdict, limits: Limits) -> str | None:
                 "kernel ended it; use less memory or a template with more"
             )
         case Verdict(reason=Reason.CPU_LIMIT):
-            return f"it used more than {limits.cpu_time_ms} ms of CPU time"
+            return f"it used up its {limits.cpu_time_ms} ms of CPU time"
         case Verdict(reason=Reason.WORKSPACE_LOST):
             return "the workspace died under it; a new one is started"
         case Verdict(reason=Reason.CONTEXT_DIED, exit_code=code, signal=killer):

@@ -156,10 +156,11 @@ class Dispatcher:
         if request is None:
             return
         own_timeout = None if entry.background else self._limits.timeout_ms
+        own_silence = None if entry.background else self._limits.output_idle_timeout_ms
         limits = RunLimits(
             timeout_ms=request.timeout_ms or own_timeout,
             output_bytes=self._limits.output_bytes,
-            output_idle_timeout_ms=self._limits.output_idle_timeout_ms,
+            output_idle_timeout_ms=own_silence,
             output_kill_bytes=self._limits.output_kill_bytes,
         )
         entry.run = Run(limits, self._watcher(entry))

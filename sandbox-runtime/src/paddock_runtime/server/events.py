@@ -50,6 +50,16 @@ class Position:
     def seq(self) -> int:
         return sum(self.offsets) + self.exited
 
+    def refuse_beyond(self, stdout: int, stderr: int, state: State) -> None:
+        """Raises 422 for one that no event of an execution with so much output can have had: who
+        went on there would miss what comes and not be told."""
+        ended = state is State.FINISHED
+        if self.offsets[0] > stdout or self.offsets[1] > stderr or (self.exited and not ended):
+            raise invalid(
+                f"Last-Event-ID: {self} is beyond what the execution has written ({stdout} bytes "
+                f"of stdout, {stderr} of stderr); leave it out to begin at the beginning"
+            )
+
     def behind(self, stream: int, offset: int) -> "Position":
         first, second = self.offsets
         return replace(self, offsets=(offset, second) if stream == 0 else (first, offset))

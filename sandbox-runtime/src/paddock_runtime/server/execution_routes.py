@@ -14,6 +14,7 @@ from paddock_api.executions import (
     SignalRequest,
     StdinWritten,
 )
+from paddock_api.reasons import ExecutionReason as Reason
 from paddock_api.reasons import ExecutionState as State
 from paddock_runtime.server import answers
 from paddock_runtime.server.attendance import attending
@@ -117,7 +118,11 @@ class ExecutionRoutes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         position = read_position(request.headers.get("Last-Event-ID"))
         options = Options.of(request)
-        return await self._stream(request, self._entry(request), position, options)
+        entry = self._entry(request)
+        shown = self._executions.shown(entry, 0, results=False)
+        if shown.facts.reason is not Reason.RUNTIME_RESTARTED:  # of that one nobody knows it
+            position.refuse_beyond(shown.stdout.total, shown.stderr.total, shown.facts.state)
+        return await self._stream(request, entry, position, options)
 
     async def stdin(self, request: web.Request) -> web.Response:
         entry = self._entry(request)

@@ -129,7 +129,8 @@ class Executions:
         end = self._now(entry)
         stdout, stderr = cut(end.stdout, max_output), cut(end.stderr, max_output)
         shown = end.results if results else Kept(total=end.results.total)
-        truncated = any(kept.omitted for kept in (stdout, stderr, shown))
+        asked = end if max_output == 0 else End(end.facts, stdout, stderr, shown)
+        truncated = any(kept.omitted for kept in (asked.stdout, asked.stderr, asked.results))
         update: dict[str, Any] = {"truncated": truncated, "results_omitted": shown.omitted}
         if not results:
             update["error"] = None

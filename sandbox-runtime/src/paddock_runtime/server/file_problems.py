@@ -24,7 +24,11 @@ _SAID: dict[Code, tuple[int, str]] = {
         "it is a FIFO, a socket or a device, which is never opened or replaced; delete it or "
         "take another name",
     ),
-    "Exists": (409, "something has that name already; take another one or allow overwriting"),
+    "Exists": (
+        409,
+        "something has that name already; take another one, or replace it (a move with "
+        '"overwrite": true, a PUT without If-None-Match)',
+    ),
     "NotEmpty": (409, "the directory in that place is not empty; delete it first"),
     "OtherVolume": (
         409,

@@ -151,7 +151,9 @@ class Files:
     async def move(self, source: bytes, target: bytes, overwrite: bool) -> FileInfo:
         old, new = wire.wire(source), wire.wire(target)
         answer = await self._link.ask(
-            source, lambda n: wire.Move(n, old, new, overwrite), "source or target"
+            source + b" -> " + target,
+            lambda n: wire.Move(n, old, new, overwrite),
+            "source or target",
         )
         if source != target:
             self._expiries.drop(target)

@@ -61,6 +61,8 @@ class Bodies:
     async def message(self, request: web.Request, kind: type[M]) -> M:
         """Raises, besides what `read` does, 413 again and 422 naming the field."""
         body = await self.read(request)
+        if not body:
+            raise invalid("the body: there is none, and this call takes a JSON object")
         values = values_in(body)
         if values > VALUES:
             raise ProblemError(

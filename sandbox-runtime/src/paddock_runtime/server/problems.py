@@ -27,6 +27,10 @@ _TITLES = {
 }
 
 
+_SAID = {"extra_forbidden": "there is no such field; docs/reference has those that there are"}
+"""Sentences for pydantic's types of errors whose own say no way out."""
+
+
 class ProblemError(Exception):
     """Becomes an `application/problem+json` answer. `detail` names the field and the way out."""
 
@@ -55,10 +59,20 @@ def validation_detail(errors: Iterable[Any]) -> str:
     parts = []
     for error in errors:
         field = ".".join(str(step)[:NAME_CHARACTERS] for step in error["loc"]) or "the body"
-        value = error.get("input")
-        shown = "" if isinstance(value, dict | list) or value is None else f" (got {_short(value)})"
-        parts.append(f"{field}: {error['msg']}{shown}")
+        said = _SAID.get(error["type"], error["msg"].removeprefix("Value error, "))
+        parts.append(f"{field}: {said}{_got(error.get('input'))}")
     return "; ".join(parts[:5])
+
+
+def _got(value: object) -> str:
+    match value:
+        case None | b"":
+            return ""
+        case dict():
+            return " (got an object)" if value else " (got {})"
+        case list():
+            return " (got a list)" if value else " (got [])"
+    return f" (got {_short(value)})"
 
 
 def _short(value: object) -> str:

@@ -28,7 +28,7 @@ def duration(query: Mapping[str, str], name: str) -> float | None:
     if text is None:
         return None
     if not _DURATION.match(text):
-        raise invalid(f"{name}: {text[:40]!r} is not a duration such as 20s or 500ms")
+        raise invalid(f"{name}: {text[:40]!r} is not a duration such as 500ms, 20s, 5m or 1h")
     return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
 
 

@@ -150,6 +150,9 @@ class Sandbox:
 
     def workspace_connected(self) -> None:
         logs.info("workspace.connected", connection=self.link.connections)
+        hello = self.link.hello
+        if hello is not None and (failed := hello.capabilities.get("preloadFailed")):
+            logs.warning("workspace.preload_failed", modules=str(failed)[:1000])
         self._dispatcher.pump()
 
     def workspace_said(self, message: protocol.FromWorkspace) -> None:

@@ -98,12 +98,12 @@ class Contexts:
         self._failures[resting.child.context] = message
         self._give_up(resting.child)
 
-    def ended(self, child: Child, status: int) -> None:
-        """It was collected, and nothing of it is left."""
+    def ended(self, child: Child, status: int, oom_kills: int) -> None:
+        """It was collected, and nothing of it is left; `oom_kills` are the kernel's so far."""
         self._give_up(child)
         del self._by_id[child.context]
         child.channel.close()
-        message = self._failures.pop(child.context, None) or _how(status)
+        message = self._failures.pop(child.context, None) or _how(child, status, oom_kills)
         self._tell(protocol.ContextEnded(child.context, message))
 
     def _reaped(self, child: Child, job: Job, code: int, interrupted: bool) -> Reaped:
@@ -127,7 +127,12 @@ def _message(channel: socket.socket) -> Any:
         return None
 
 
-def _how(status: int) -> str:
+def _how(child: Child, status: int, oom_kills: int) -> str:
+    job = child.job or child.resting
+    if job is not None and job.kill_reason is not None:
+        return f"its interpreter was ended with its code, for {job.kill_reason}"
+    if job is not None and status == signal.SIGKILL and oom_kills > job.oom_kills:
+        return "the workspace reached its memory limit, and the kernel ended its interpreter"
     if os.WIFEXITED(status):
         return f"its interpreter exited with {os.WEXITSTATUS(status)}"
     number = os.WTERMSIG(status)

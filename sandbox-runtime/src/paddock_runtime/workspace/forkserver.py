@@ -237,7 +237,7 @@ class ForkServer:
         job = child.job
         if child.context:
             self._sweep(child)
-            self._contexts.ended(child, status)
+            self._contexts.ended(child, status, self._files.oom_kills() or 0)
         if job is None:
             return
         if not self._goes_on(job):
@@ -265,7 +265,7 @@ class ForkServer:
         now = time.monotonic()
         job.child.job = None
         if job.child.context:
-            job.child.resting = Job.rest(job.child, now)
+            job.child.resting = Job.rest(job.child, now, self._files.oom_kills() or 0)
         else:
             self._sweep(job.child)
         del self._jobs[job.id]  # not before: what the sweep collects was its own

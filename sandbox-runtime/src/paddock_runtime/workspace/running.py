@@ -73,8 +73,8 @@ class Job:
     """In the background: how its first process ended, while others of it go on."""
 
     @classmethod
-    def rest(cls, child: Child, now: float) -> "Job":
-        return cls("", child, now, disk_bytes=None, before=None)
+    def rest(cls, child: Child, now: float, oom_kills: int) -> "Job":
+        return cls("", child, now, oom_kills=oom_kills, disk_bytes=None, before=None)
 
     @property
     def rests(self) -> bool:

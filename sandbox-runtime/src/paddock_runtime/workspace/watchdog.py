@@ -181,7 +181,7 @@ class Watchdog:
                 continue  # it is a limit of executions
             collected = job.child.orphan_cpu_ms + (job.reaped.cpu_ms if job.reaped else 0)
             if census.usage(job).cpu_ms + collected - job.all_cpu_ms >= limit:
-                yield Finding(job, "CpuLimit", f"it used more than {limit} ms of CPU time")
+                yield Finding(job, "CpuLimit", f"it used up its {limit} ms of CPU time")
 
     def _look_at_disk(
         self, now: float, running: Collection[Job], resting: Collection[Job]
