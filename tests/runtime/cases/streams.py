@@ -94,6 +94,9 @@ def case_41_an_id_from_the_future_is_refused(box: Box, code: str) -> None:
         answer = box.exchange("GET", path, headers={**ACCEPT, "Last-Event-ID": last})
         assert answer.status == 422
         assert f"Last-Event-ID: {last} is beyond" in answer.json()["detail"]
+    for query in ("wait=1s", "encoding=base64&encoding=utf-8"):
+        status, problem = box.call("GET", f"{path}?{query}")
+        assert (status, problem["code"]) == (422, "InvalidRequest")
     box.cancel(started["id"])
 
 

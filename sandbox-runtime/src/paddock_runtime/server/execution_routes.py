@@ -117,6 +117,7 @@ class ExecutionRoutes:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         position = read_position(request.headers.get("Last-Event-ID"))
+        refuse_unknown(request.query, "encoding")
         options = Options.of(request)
         entry = self._entry(request)
         shown = self._executions.shown(entry, 0, results=False)

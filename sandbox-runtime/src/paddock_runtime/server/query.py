@@ -16,7 +16,10 @@ W = TypeVar("W", bound=StrEnum)
 
 def refuse_unknown(query: Mapping[str, str], *known: str) -> None:
     """A parameter that would be ignored is most often one that was meant otherwise."""
-    for name in query:
+    names = [name for name, _ in query.items()]  # of two alike, both
+    for name in names:
+        if names.count(name) > 1:
+            raise invalid(f"{name[:40]}: is given more than once")
         if name not in known:
             takes = f"takes {', '.join(known)}" if known else "takes none"
             raise invalid(f"{name[:40]}: is no parameter of this call, which {takes}")
