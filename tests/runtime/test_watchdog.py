@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from paddock_runtime.cgroup import CgroupFiles
-from paddock_runtime.workspace import census, disk_blame
+from paddock_runtime.workspace import census, disk_blame, watchdog
 from paddock_runtime.workspace.processes import Usage
 from paddock_runtime.workspace.running import Child, Job
 from paddock_runtime.workspace.settings import read_settings
@@ -31,6 +31,24 @@ class Full(CgroupFiles):
 
     def oom_kills(self) -> int:
         return self.kills
+
+
+class Walked:
+    """A disk meter whose every walk is complete at once."""
+
+    seconds, walking = 0.0, False
+
+    def __init__(self, used: int) -> None:
+        self.bytes = used
+
+    def step(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not this machine's /tmp, which may hold anything."""
+    monkeypatch.setattr(watchdog, "DiskMeter", lambda directories: Walked(0))
 
 
 def job(name: str, mark: int) -> Job:
@@ -145,18 +163,6 @@ def test_a_context_is_not_named_for_what_its_executions_left(
     for tick in range(40, 60):
         named += two.looking.look(tick / 20, [other], [resting], set)
     assert {each.job.id for each in named} == {"innocent"}
-
-
-class Walked:
-    """A disk meter whose every walk is complete at once."""
-
-    seconds, walking = 0.0, False
-
-    def __init__(self, used: int) -> None:
-        self.bytes = used
-
-    def step(self) -> bool:
-        return True
 
 
 def watching_disk(
