@@ -131,7 +131,7 @@ ROUTES = (
             Answer(200, "From the beginning, or behind `Last-Event-ID`.", events=EVENTS),
             Answer(204, "`Last-Event-ID` was that of the last event: there will be no more."),
         ),
-        (no.INVALID_REQUEST, no.NOT_FOUND, no.TOO_MANY_STREAMS),
+        (no.INVALID_REQUEST, no.EVENT_NOT_THERE, no.NOT_FOUND, no.TOO_MANY_STREAMS),
         (EXECUTION, ENCODING, LAST_EVENT_ID),
         description=_STREAMED,
     ),

@@ -42,6 +42,11 @@ JOURNAL_UNAVAILABLE = Refusal(
 EXECUTION_ID_REUSED = Refusal(
     409, "ExecutionIdReused", "The id was used for another request; use a new one."
 )
+EVENT_NOT_THERE = Refusal(
+    422,
+    "EventNotThere",
+    "`Last-Event-ID` is beyond what the execution has written; leave it out.",
+)
 TOO_MANY_IN_BACKGROUND = Refusal(
     409,
     "TooManyInBackground",

@@ -22,7 +22,7 @@ from paddock_api.messages import Message
 from paddock_api.reasons import ExecutionState as State
 from paddock_runtime.server.executions import Executions
 from paddock_runtime.server.output import Piece, after_cut, before_cut, encoded
-from paddock_runtime.server.problems import invalid
+from paddock_runtime.server.problems import ProblemError, invalid
 from paddock_runtime.server.records import Entry
 
 PIECE_BYTES = 32 << 10
@@ -55,9 +55,11 @@ class Position:
         went on there would miss what comes and not be told."""
         ended = state is State.FINISHED
         if self.offsets[0] > stdout or self.offsets[1] > stderr or (self.exited and not ended):
-            raise invalid(
+            raise ProblemError(
+                422,
+                "EventNotThere",
                 f"Last-Event-ID: {self} is beyond what the execution has written ({stdout} bytes "
-                f"of stdout, {stderr} of stderr); leave it out to begin at the beginning"
+                f"of stdout, {stderr} of stderr); leave it out to begin at the beginning",
             )
 
     def behind(self, stream: int, offset: int) -> "Position":
