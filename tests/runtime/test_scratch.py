@@ -1,6 +1,8 @@
 """What executions leave in memory-backed files goes, whatever it is."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,18 @@ def test_deep_nesting_and_a_missing_directory_do_no_harm(tmp_path: Path, name: s
     sweep_shared_memory(str(shared))
     assert list(shared.iterdir()) == []
     sweep_shared_memory(str(tmp_path / "nothing"))
+
+
+def test_the_first_process_of_a_workspace_imports_next_to_nothing() -> None:
+    """Its memory is every sandbox's. What it needs for names too long comes when it is needed."""
+    told = subprocess.run(
+        [sys.executable, "-I", "-c", "import sys, paddock_runtime.workspace.__main__\n"
+         "print(*(name for name in sys.modules if name.startswith('paddock_runtime.')))\n"
+         "print('json' in sys.modules, 'dataclasses' in sys.modules)"],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    ours, libraries = told.stdout.splitlines()
+    assert {name.removeprefix("paddock_runtime.workspace.") for name in ours.split()} == {
+        "paddock_runtime.workspace", "__main__", "supervisor", "scratch"
+    }  # fmt: skip
+    assert libraries == "False False"

@@ -4,9 +4,6 @@ import contextlib
 import os
 import stat
 
-from .beneath import Refused
-from .removal import remove_tree
-
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
 
 
@@ -47,6 +44,9 @@ def _remove(path: str, mode: int) -> None:
 
 def _remove_what_is_deep(directory: str, name: str) -> None:
     """Where a path is too long to be named in one piece."""
+    from .beneath import Refused  # 4 MiB with what they import: not before it has to be
+    from .removal import remove_tree
+
     with contextlib.suppress(OSError, Refused):
         parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
