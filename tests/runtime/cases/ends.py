@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.runtime.box import Box, text
 from tests.runtime.cases.catalogue import case
-from tests.runtime.cases.looking import good, left_of
+from tests.runtime.cases.looking import good, left_of, until_said
 from tests.runtime.cases.streams import followed
 
 
@@ -47,8 +47,8 @@ def case_30_the_client_is_gone_and_it_ends(box: Box) -> None:
 @case(needs=("user",))
 def case_cancel_ends_all_of_it_and_keeps_its_output(box: Box) -> None:
     started = box.submit(language="bash", code="echo begun; sleep 86431 & wait")
-    while not left_of(box, "86431"):
-        time.sleep(0.02)
+    until_said(box, started["id"], "begun\n")
+    assert left_of(box, "86431") > 0
     ended = box.cancel(started["id"])
     assert (ended["reason"], text(ended)) == ("Cancelled", "begun\n")
     assert left_of(box, "86431") == 0
