@@ -120,9 +120,10 @@ class ExecutionRoutes:
         refuse_unknown(request.query, "encoding")
         options = Options.of(request)
         entry = self._entry(request)
-        shown = self._executions.shown(entry, 0, results=False)
-        if shown.facts.reason is not Reason.RUNTIME_RESTARTED:  # of that one nobody knows it
-            position.refuse_beyond(shown.stdout.total, shown.stderr.total, shown.facts.state)
+        if position.started:  # who begins has nothing that could be checked
+            shown = self._executions.shown(entry, 0, results=False)
+            if shown.facts.reason is not Reason.RUNTIME_RESTARTED:  # of that one nobody knows it
+                position.refuse_beyond(shown.stdout.total, shown.stderr.total, shown.facts.state)
         return await self._stream(request, entry, position, options)
 
     async def stdin(self, request: web.Request) -> web.Response:
